@@ -1,0 +1,118 @@
+//! The verbs besides `test`, and the commands its lanes share with them.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+
+use crate::{tools, workspace};
+
+/// What `cargo xtask bench` can measure.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Bench {
+    /// The time the box adds to a call's set-up, and registrations per CPU second.
+    Setup,
+    /// CPU per relayed packet.
+    Relay,
+}
+
+/// Bundles the page, builds the gateway with its lab core and runs it in the foreground.
+pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    bundle()?;
+    println!("building gatehouse");
+    let gatehouse = workspace::build("gatehouse", &["lab"])?;
+    let mut demo = workspace::command(gatehouse);
+    demo.arg("demo").args(arguments);
+    code(&mut demo)
+}
+
+/// The demo driven by a scripted browser.
+pub(crate) fn demo_check() -> anyhow::Result<Command> {
+    bail!("the scripted demo is not in the tree yet")
+}
+
+/// Bundles the softphone page from its locked packages.
+pub(crate) fn bundle() -> anyhow::Result<ExitCode> {
+    let web = workspace::root().join("firmware/supervisor/web");
+    tools::npm(&web)?;
+    workspace::run(
+        workspace::command("npm")
+            .current_dir(&web)
+            .args(["run", "--silent", "build"]),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs or lists cases against real peers.
+pub(crate) fn interop(cases: &[String], list: bool) -> anyhow::Result<ExitCode> {
+    let mut command = interop_command()?;
+    if list {
+        command.arg("--list");
+    }
+    code(command.args(cases))
+}
+
+/// The runner of the cases against real peers, with everything it needs in place.
+pub(crate) fn interop_command() -> anyhow::Result<Command> {
+    tools::debian(tools::PEERS)?;
+    let browser = workspace::root().join("tests/interop/browser");
+    tools::npm(&browser)?;
+    workspace::run(
+        workspace::command("npm")
+            .current_dir(&browser)
+            .args(["run", "--silent", "build"]),
+    )?;
+    let gatehouse = workspace::build("gatehouse", &["lab"])?;
+    let mut command = workspace::command(workspace::build("interop", &[])?);
+    command.arg("--gatehouse").arg(gatehouse);
+    Ok(command)
+}
+
+/// Measures the gateway beside the yardstick.
+pub(crate) fn bench(what: Bench) -> anyhow::Result<ExitCode> {
+    tools::debian(tools::PEERS)?;
+    tools::debian(tools::YARDSTICK)?;
+    bail!("`bench {}` is not in the tree yet", name(what))
+}
+
+/// Holds users and calls for a while.
+pub(crate) fn soak(minutes: u32) -> anyhow::Result<ExitCode> {
+    bail!("`soak --minutes {minutes}` is not in the tree yet")
+}
+
+/// Feeds one target broken input, or lists the targets.
+pub(crate) fn fuzz(target: &str, minutes: u32) -> anyhow::Result<ExitCode> {
+    let mut command = workspace::command(workspace::build("fuzz", &[])?);
+    if target.is_empty() {
+        command.arg("list");
+    } else {
+        command.args(["run", target, "--minutes", &minutes.to_string()]);
+    }
+    code(&mut command)
+}
+
+/// Every fuzz target for a moment, from the kept corpus.
+pub(crate) fn fuzz_taste() -> anyhow::Result<Command> {
+    let mut command = workspace::command(workspace::build("fuzz", &[])?);
+    command.arg("taste");
+    Ok(command)
+}
+
+/// Runs a command in the foreground and takes its exit code.
+fn code(command: &mut Command) -> anyhow::Result<ExitCode> {
+    let status = command
+        .status()
+        .with_context(|| format!("could not start `{}`", workspace::shown(command)))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn name(bench: Bench) -> String {
+    bench
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
