@@ -1,0 +1,256 @@
+//! What an operator decides about the control plane, already checked and typed.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::id::SipTransport;
+
+/// The settings of the whole control plane.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Domains whose users may register. A REGISTER for any other is turned away.
+    pub home_domains: Vec<HostName>,
+    /// Where requests towards the IMS go.
+    pub next_hop: NextHop,
+    /// Hosts besides the next hop whose messages are taken on an endpoint.
+    pub trusted_peers: Vec<IpAddr>,
+    /// What the User-Agent and Server headers say on both sides.
+    pub product: String,
+    /// The host name that browsers see in Contact and Via of the box. It is never
+    /// resolved: RFC 7118 §5.2 routes by the connection.
+    pub access_host: HostName,
+    /// Headers that no rule knows and that pass nevertheless, both ways.
+    pub passed_headers: Vec<String>,
+    /// WebSocket connections.
+    pub flows: FlowConfig,
+    /// Registrations.
+    pub registration: RegistrationConfig,
+    /// Calls.
+    pub calls: CallConfig,
+}
+
+impl Config {
+    /// The defaults around the two settings that have none.
+    #[must_use]
+    pub fn new(home_domain: HostName, next_hop: NextHop) -> Self {
+        Config {
+            home_domains: vec![home_domain],
+            next_hop,
+            trusted_peers: Vec::new(),
+            product: concat!("Gatehouse/", env!("CARGO_PKG_VERSION")).to_owned(),
+            access_host: HostName::parse("gatehouse.invalid")
+                .expect("a literal that is a host name"),
+            passed_headers: Vec::new(),
+            flows: FlowConfig::default(),
+            registration: RegistrationConfig::default(),
+            calls: CallConfig::default(),
+        }
+    }
+}
+
+/// Limits on WebSocket connections, mostly on those that nobody has logged in on.
+#[derive(Clone, Debug)]
+pub struct FlowConfig {
+    /// How long a connection may stay without a registration; then close code 4001.
+    pub authentication_time: Duration,
+    /// How long a connection may stay after its last registration has ended.
+    pub idle_time: Duration,
+    /// How many requests may be turned away before the first registration; then close
+    /// code 1008. A log-in takes two REGISTERs, and a mistyped password two or three more.
+    pub failed_requests: u32,
+    /// How many messages may be malformed on a connection's whole life; then close code 1008.
+    pub malformed_messages: u32,
+    /// How many connections there may be.
+    pub count: usize,
+}
+
+impl Default for FlowConfig {
+    fn default() -> Self {
+        FlowConfig {
+            authentication_time: Duration::from_secs(30),
+            idle_time: Duration::from_secs(600),
+            failed_requests: 10,
+            malformed_messages: 10,
+            count: 20_000,
+        }
+    }
+}
+
+/// How browsers are registered in the IMS.
+#[derive(Clone, Debug)]
+pub struct RegistrationConfig {
+    /// The longest registration that is asked for. Kept short because a registration
+    /// that nobody can de-register (Digest needs the browser) ends by expiring.
+    pub expires: Duration,
+    /// How long a registration and its calls outlive their WebSocket.
+    pub grace: Duration,
+    /// What a REGISTER without credentials says about the private identity.
+    pub private_identity: PrivateIdentityRule,
+    /// How long the core may take for an answer before the next address is tried.
+    pub answer_time: Duration,
+    /// How many registrations there may be.
+    pub count: usize,
+    /// How many registrations one connection may have (several identities in one page).
+    pub per_flow: usize,
+}
+
+impl Default for RegistrationConfig {
+    fn default() -> Self {
+        RegistrationConfig {
+            expires: Duration::from_secs(300),
+            grace: Duration::from_secs(60),
+            private_identity: PrivateIdentityRule::Implied,
+            answer_time: Duration::from_secs(8),
+            count: 20_000,
+            per_flow: 8,
+        }
+    }
+}
+
+/// What a REGISTER without credentials says about the private identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrivateIdentityRule {
+    /// Nothing: the registrar derives it from To, TS 24.229 §5.4.1.2.2.
+    Absent,
+    /// An Authorization header with empty nonce and response whose user name is the
+    /// public identity without its scheme, TS 24.229 §5.1.1.2.2. Kamailio's S-CSCF
+    /// answers 403 without it.
+    #[default]
+    Implied,
+}
+
+/// How calls are treated.
+#[derive(Clone, Debug)]
+pub struct CallConfig {
+    /// How many calls there may be.
+    pub count: usize,
+    /// How many calls one registration may have.
+    pub per_registration: usize,
+    /// How long the called side may ring.
+    pub ring_time: Duration,
+    /// How long a call may last.
+    pub duration: Duration,
+    /// Session-Expires that is asked for, RFC 4028.
+    pub session_expires: Duration,
+    /// Min-SE that is insisted on, RFC 4028 §5: never below 90 s.
+    pub min_session_expires: Duration,
+}
+
+impl Default for CallConfig {
+    fn default() -> Self {
+        CallConfig {
+            count: 2_000,
+            per_registration: 4,
+            ring_time: Duration::from_secs(120),
+            duration: Duration::from_secs(4 * 3600),
+            session_expires: Duration::from_secs(1800),
+            min_session_expires: Duration::from_secs(90),
+        }
+    }
+}
+
+/// Where requests towards the IMS go: the P-CSCF.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// An address, or a name that is looked up.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// The transport for messages that fit: UDP is left for TCP above 1300 bytes.
+    pub transport: SipTransport,
+}
+
+impl NextHop {
+    /// A next hop that needs no look-up.
+    #[must_use]
+    pub fn address(address: SocketAddr, transport: SipTransport) -> Self {
+        NextHop {
+            host: Host::Address(address.ip()),
+            port: address.port(),
+            transport,
+        }
+    }
+}
+
+/// An address, or a name that stands for some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// An address.
+    Address(IpAddr),
+    /// A name.
+    Name(HostName),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Address(IpAddr::V4(address)) => write!(f, "{address}"),
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Host::Name(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// A host name of RFC 1123 §2.1, kept in small letters and without the dot at its end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostName(String);
+
+impl HostName {
+    /// Checks and folds a name. `None` if it is none, or if it is an IPv4 address.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let is_name = !text.is_empty()
+            && text.len() <= 253
+            && text.parse::<std::net::Ipv4Addr>().is_err()
+            && text.split('.').all(is_label);
+        is_name.then(|| HostName(text.to_ascii_lowercase()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_name_is_folded_and_checked() {
+        assert_eq!(
+            HostName::parse("IMS.Test.").map(|n| n.to_string()),
+            Some("ims.test".to_owned())
+        );
+        for wrong in [
+            "",
+            ".",
+            "a..b",
+            "-a.b",
+            "a b",
+            "127.0.0.1",
+            "a/b",
+            &"x".repeat(64),
+        ] {
+            assert_eq!(HostName::parse(wrong), None, "{wrong:?}");
+        }
+    }
+}

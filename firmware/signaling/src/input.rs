@@ -1,0 +1,92 @@
+//! Everything that can go into [`Signaling`](crate::Signaling).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use iq::Private;
+
+use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
+
+/// One thing that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A WebSocket with the subprotocol `sip` is open.
+    FlowOpened {
+        /// Its name from now on.
+        flow: FlowId,
+        /// Who connected.
+        remote: Private<SocketAddr>,
+    },
+    /// One WebSocket message, text or binary.
+    FlowMessage {
+        /// The connection it came on.
+        flow: FlowId,
+        /// The whole message.
+        bytes: Bytes,
+    },
+    /// The WebSocket is gone, whoever ended it.
+    FlowClosed {
+        /// Which one.
+        flow: FlowId,
+    },
+    /// Answers [`Output::Open`](crate::Output::Open): the endpoint is up.
+    Opened {
+        /// Which one.
+        endpoint: EndpointId,
+        /// The address and port that the IMS sees.
+        local: SocketAddr,
+    },
+    /// Answers [`Output::Open`](crate::Output::Open): there will be no endpoint.
+    OpenFailed {
+        /// Which one.
+        endpoint: EndpointId,
+        /// Why.
+        reason: OpenFailure,
+    },
+    /// One datagram, or one framed message of a stream.
+    ImsMessage {
+        /// Where it arrived.
+        endpoint: EndpointId,
+        /// On which transport.
+        transport: SipTransport,
+        /// Who sent it.
+        from: SocketAddr,
+        /// The whole message.
+        bytes: Bytes,
+    },
+    /// What was sent could not be delivered: refused, unreachable, or a connection
+    /// that closed with bytes pending.
+    ImsTransportFailed {
+        /// Where it was sent from.
+        endpoint: EndpointId,
+        /// On which transport.
+        transport: SipTransport,
+        /// Where it should have gone.
+        to: SocketAddr,
+    },
+    /// Answers [`Output::Resolve`](crate::Output::Resolve); no address at all means that
+    /// the look-up failed.
+    Resolved {
+        /// Which question.
+        query: QueryId,
+        /// Best first.
+        addresses: Vec<SocketAddr>,
+    },
+    /// The media plane answers or reports.
+    Iq(iq::Reply),
+    /// Take no new calls and let calls end; `Deregister` comes later.
+    Drain,
+    /// End what is left and de-register everybody; [`Output::Idle`](crate::Output::Idle) follows.
+    Deregister,
+}
+
+/// Why an endpoint could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum OpenFailure {
+    /// Every port of the configured range is taken.
+    #[error("out of SIP ports towards the IMS")]
+    NoPorts,
+    /// The system refused.
+    #[error("the operating system refused the socket")]
+    Refused,
+}

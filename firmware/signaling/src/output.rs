@@ -1,0 +1,70 @@
+//! Everything that comes out of [`Signaling`](crate::Signaling).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::config::HostName;
+use crate::event::Event;
+use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
+
+/// One thing that the shell shall do.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send one WebSocket message.
+    ToFlow {
+        /// On which connection.
+        flow: FlowId,
+        /// The whole message.
+        bytes: Bytes,
+    },
+    /// Close a WebSocket; [`Input::FlowClosed`](crate::Input::FlowClosed) need not follow.
+    CloseFlow {
+        /// Which one.
+        flow: FlowId,
+        /// The close code, RFC 6455 §7.4.
+        code: u16,
+        /// What a developer reads in the browser's console.
+        reason: &'static str,
+    },
+    /// Open a port number of its own towards the IMS, for UDP and for the stream
+    /// transports; answered by `Opened` or `OpenFailed`. A number that was closed should
+    /// be used again as late as possible: cores tell users apart by it.
+    Open {
+        /// Its name from now on.
+        endpoint: EndpointId,
+    },
+    /// Close an endpoint after what is queued on it was sent.
+    Close {
+        /// Which one.
+        endpoint: EndpointId,
+    },
+    /// Send one SIP message towards the IMS.
+    Transmit {
+        /// From which port number.
+        endpoint: EndpointId,
+        /// By which transport; a stream is connected if there is none yet.
+        transport: SipTransport,
+        /// To whom.
+        to: SocketAddr,
+        /// The whole message.
+        bytes: Bytes,
+    },
+    /// Look a host name's addresses up; answered by `Resolved`.
+    Resolve {
+        /// The question's name.
+        query: QueryId,
+        /// Whose addresses.
+        name: HostName,
+        /// The port to put into the answers.
+        port: u16,
+        /// What they shall be good for.
+        transport: SipTransport,
+    },
+    /// Tell the media plane something.
+    Iq(iq::Command),
+    /// Log it or record it.
+    Event(Event),
+    /// After `Deregister`: nothing is left, the shell may stop.
+    Idle,
+}
