@@ -1,5 +1,9 @@
 //! Why a datagram was thrown away.
 
+use crate::packet::Malformed;
+use crate::rewrite::Unwanted;
+use crate::srtp::{OpenError, SealError};
+
 /// The reason for which a datagram went no further; each is counted under its own name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Discard {
@@ -49,6 +53,18 @@ pub enum Discard {
     /// There is no address to send it to yet, or consent to send there expired (RFC 7675).
     #[error("nowhere to send")]
     NoDestination,
+    /// A second copy, on a leg without SRTP.
+    #[error("duplicate packet")]
+    Duplicate,
+    /// Of a source that has just been replaced, or far off the running sequence.
+    #[error("stray packet of another source")]
+    StraySource,
+    /// A key press is being played in its place (RFC 4733).
+    #[error("replaced by a key press")]
+    ReplacedByDtmf,
+    /// The keys of the other leg may not protect any further packet (RFC 3711 §9.2).
+    #[error("SRTP keys are used up")]
+    KeysUsedUp,
     /// RTCP on a leg where none is spoken.
     #[error("RTCP is off")]
     RtcpOff,
@@ -56,7 +72,7 @@ pub enum Discard {
 
 impl Discard {
     /// Every reason, in order.
-    pub const ALL: [Discard; 16] = [
+    pub const ALL: [Discard; 20] = [
         Discard::UnknownProtocol,
         Discard::Malformed,
         Discard::NoSession,
@@ -72,6 +88,46 @@ impl Discard {
         Discard::UnknownPayload,
         Discard::NotFlowing,
         Discard::NoDestination,
+        Discard::Duplicate,
+        Discard::StraySource,
+        Discard::ReplacedByDtmf,
+        Discard::KeysUsedUp,
         Discard::RtcpOff,
     ];
+}
+
+impl From<OpenError> for Discard {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Malformed => Discard::Malformed,
+            OpenError::Unauthentic => Discard::BadTag,
+            OpenError::Replayed => Discard::Replayed,
+            OpenError::TooManySources => Discard::TooManySources,
+        }
+    }
+}
+
+impl From<SealError> for Discard {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Malformed => Discard::Malformed,
+            SealError::IndexUsed => Discard::KeysUsedUp,
+            SealError::TooManySources => Discard::TooManySources,
+        }
+    }
+}
+
+impl From<Malformed> for Discard {
+    fn from(_: Malformed) -> Self {
+        Discard::Malformed
+    }
+}
+
+impl From<Unwanted> for Discard {
+    fn from(unwanted: Unwanted) -> Self {
+        match unwanted {
+            Unwanted::Duplicate => Discard::Duplicate,
+            Unwanted::Stray => Discard::StraySource,
+        }
+    }
 }

@@ -2,9 +2,16 @@
 //! one value that is fed and drained. Each worker thread owns one [`Relays`].
 
 mod config;
+pub mod counters;
+pub mod crypto;
 mod discard;
+pub mod dtmf;
 pub mod packet;
 mod ports;
+pub mod quality;
+pub mod rewrite;
+pub mod rtcp;
+pub mod srtp;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

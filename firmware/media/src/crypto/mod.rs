@@ -1,0 +1,1 @@
+//! The cipher behind SRTP: a trait for whole batches, and the CPU's own.

@@ -1,0 +1,1 @@
+//! Compound RTCP packets in place, RFC 3550 §6.
