@@ -8,6 +8,7 @@ pub mod id;
 pub mod identity;
 mod input;
 mod output;
+pub mod sdp;
 
 use std::collections::VecDeque;
 use std::time::Instant;
