@@ -7,6 +7,7 @@ pub mod crypto;
 mod discard;
 pub mod dtmf;
 pub mod packet;
+pub mod peer;
 mod ports;
 pub mod quality;
 pub mod rewrite;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use aws_lc_rs::hmac;
 
+use super::{Malformed, u16_at};
+
 /// Whether a datagram claims to be STUN, by its magic cookie (RFC 8489 §5).
 #[must_use]
 pub fn is_stun(bytes: &[u8]) -> bool {
@@ -23,11 +25,6 @@ pub struct StunMessage<'a> {
     unknown: [u16; MAX_UNKNOWN],
     unknown_count: usize,
 }
-
-/// The message contradicts its own lengths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed STUN message")]
-pub struct Malformed;
 
 /// What a message is (RFC 8489 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,14 +281,6 @@ fn xor_address(address: SocketAddr, transaction: &[u8], value: &mut [u8; 20]) ->
     }
 }
 
-/// Two octets as a number; 0 beyond the end, which no caller asks for.
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    match bytes.get(at..at + 2) {
-        Some(pair) => u16::from_be_bytes([pair[0], pair[1]]),
-        None => 0,
-    }
-}
-
 fn u16_of(length: usize) -> u16 {
     u16::try_from(length).expect("a STUN message of ours is below 64 KiB")
 }
@@ -352,6 +341,18 @@ const FINGERPRINT_ATTRIBUTE: usize = 8;
 const FINGERPRINT_MASK: u32 = 0x5354_554e;
 /// Unknown attributes that an answer names; more add nothing to the message.
 const MAX_UNKNOWN: usize = 8;
+
+/// A browser's connectivity check, for tests.
+#[cfg(test)]
+pub(crate) fn check(username: &str, password: &str, nominates: bool) -> Vec<u8> {
+    let mut request = Answer::begin(BINDING_REQUEST, &[7; 12]);
+    request.attribute(USERNAME, username.as_bytes());
+    request.attribute(PRIORITY, &[0x6e, 0x7f, 0x1e, 0xff]);
+    if nominates {
+        request.attribute(USE_CANDIDATE, &[]);
+    }
+    request.finish(&integrity_key(password))
+}
 
 #[cfg(test)]
 mod tests {

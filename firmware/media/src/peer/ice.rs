@@ -1,0 +1,465 @@
+//! The ICE-lite agent of one browser transport, RFC 8445 §2.5, with consent as
+//! RFC 7675 means it: a lite agent sends no checks, so what it hears is what it knows.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use iq::{IceCredentials, Private};
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng;
+
+use crate::Discard;
+use crate::packet::stun::{StunMessage, integrity_key};
+
+/// One browser transport: our credentials, and every address that proved to know them.
+#[derive(Debug)]
+pub struct IceLite {
+    local: IceCredentials,
+    /// Our credentials before a restart: good until the browser nominates with the new ones.
+    previous: Option<IceCredentials>,
+    /// The browser's user name fragment; `None` until its description is known, after
+    /// a restart again.
+    remote: Option<String>,
+    previous_remote: Option<String>,
+    pairs: Vec<Pair>,
+    selected: Option<Pair>,
+    first_check: Option<Instant>,
+    last_check: Option<Instant>,
+}
+
+/// An address of the browser's that passed a check.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    remote: SocketAddr,
+    checked: Instant,
+}
+
+/// What a connectivity check led to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What to answer, to where the check came from.
+    pub answer: Vec<u8>,
+    /// Whether the address passed: false for an answer that is an error.
+    pub passed: bool,
+    /// An address that was dropped to make room for it.
+    pub forgotten: Option<SocketAddr>,
+}
+
+impl IceLite {
+    /// An agent with these credentials of ours and no browser yet.
+    #[must_use]
+    pub fn new(local: IceCredentials) -> Self {
+        IceLite {
+            local,
+            previous: None,
+            remote: None,
+            previous_remote: None,
+            pairs: Vec::new(),
+            selected: None,
+            first_check: None,
+            last_check: None,
+        }
+    }
+
+    /// Our credentials.
+    #[must_use]
+    pub fn local(&self) -> &IceCredentials {
+        &self.local
+    }
+
+    /// Every user name fragment that checks may still name.
+    pub fn user_fragments(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.local)
+            .chain(&self.previous)
+            .map(|credentials| credentials.ufrag.as_str())
+    }
+
+    /// Takes new credentials (RFC 8445 §9). Those that are in use stay good until the
+    /// browser nominates with the new ones; what this returns is good no more.
+    pub fn restart(&mut self, local: IceCredentials) -> Option<IceCredentials> {
+        let replaced = std::mem::replace(&mut self.local, local);
+        if self.previous.is_some() {
+            // A second restart before the first was taken up: what carries is older still.
+            self.remote = None;
+            return Some(replaced);
+        }
+        self.previous = Some(replaced);
+        self.previous_remote = self.remote.take();
+        None
+    }
+
+    /// Learns the browser's user name fragment from its description.
+    pub fn set_remote(&mut self, ufrag: &str) {
+        if self.remote.as_deref() == Some(ufrag) || self.previous_remote.as_deref() == Some(ufrag) {
+            return;
+        }
+        if let Some(old) = self.remote.replace(ufrag.to_owned()) {
+            self.previous_remote = Some(old);
+        }
+    }
+
+    /// Answers a Binding request (RFC 8445 §7.3).
+    ///
+    /// # Errors
+    /// The reason why there is no answer: a request that does not prove to know our
+    /// password learns nothing from us.
+    pub fn handle_check(
+        &mut self,
+        request: &StunMessage<'_>,
+        from: SocketAddr,
+        now: Instant,
+    ) -> Result<Check, Discard> {
+        let (ours, theirs) = request.user_fragments().ok_or(Discard::BadCheck)?;
+        let is_current = ours == self.local.ufrag.as_bytes();
+        let credentials = if is_current {
+            &self.local
+        } else {
+            self.previous
+                .as_ref()
+                .filter(|previous| ours == previous.ufrag.as_bytes())
+                .ok_or(Discard::UnvalidatedSource)?
+        };
+        if !self.knows_remote(theirs, is_current) {
+            return Err(Discard::BadCheck);
+        }
+        let key = integrity_key(credentials.pwd.reveal());
+        if !request.has_sound_fingerprint() || !request.verifies(&key) {
+            return Err(Discard::BadCheck);
+        }
+        if !request.unknown_attributes().is_empty() {
+            return Ok(Check::refused(request.unknown_attribute(&key)));
+        }
+        if request.is_from_controlled() {
+            return Ok(Check::refused(request.role_conflict(&key)));
+        }
+        let answer = request.success(from, &key);
+        let forgotten = self.note_pair(from, request.has_use_candidate(), is_current, now);
+        Ok(Check {
+            answer,
+            passed: true,
+            forgotten,
+        })
+    }
+
+    /// Whether the browser may call itself so. Until its description is there, our own
+    /// fragment and password are proof enough: it can only have them from us.
+    fn knows_remote(&self, theirs: &[u8], is_current: bool) -> bool {
+        let matches = |ufrag: &Option<String>| {
+            ufrag
+                .as_ref()
+                .is_some_and(|ufrag| ufrag.as_bytes() == theirs)
+        };
+        match (is_current, &self.remote) {
+            (true, None) => true,
+            _ => matches(&self.remote) || matches(&self.previous_remote),
+        }
+    }
+
+    /// Notes a check that passed. Of several nominated pairs the newest wins: the
+    /// browser changes its mind when its network changes.
+    fn note_pair(
+        &mut self,
+        from: SocketAddr,
+        nominates: bool,
+        is_current: bool,
+        now: Instant,
+    ) -> Option<SocketAddr> {
+        self.first_check.get_or_insert(now);
+        self.last_check = Some(now);
+        let pair = Pair {
+            remote: from,
+            checked: now,
+        };
+        let forgotten = match self.pairs.iter_mut().find(|pair| pair.remote == from) {
+            Some(known) => {
+                known.checked = now;
+                None
+            }
+            None => {
+                let forgotten = self.make_room();
+                self.pairs.push(pair);
+                forgotten
+            }
+        };
+        if nominates && is_current {
+            // The restart is over.
+            self.previous = None;
+            self.previous_remote = None;
+        }
+        let is_selected = self.selected.is_some_and(|pair| pair.remote == from);
+        if is_selected || (nominates && (is_current || self.previous.is_some())) {
+            self.selected = Some(pair);
+        }
+        forgotten
+    }
+
+    fn make_room(&mut self) -> Option<SocketAddr> {
+        if self.pairs.len() < MAX_PAIRS {
+            return None;
+        }
+        let selected = self.selected.map(|pair| pair.remote);
+        let oldest = (0..self.pairs.len())
+            .filter(|&at| Some(self.pairs[at].remote) != selected)
+            .min_by_key(|&at| self.pairs[at].checked)?;
+        Some(self.pairs.swap_remove(oldest).remote)
+    }
+
+    /// Where to send: the nominated address, or before any nomination the one that was
+    /// checked last; `None` once consent to send there is over.
+    #[must_use]
+    pub fn destination(&self, now: Instant) -> Option<SocketAddr> {
+        self.selected
+            .or_else(|| self.pairs.iter().max_by_key(|pair| pair.checked).copied())
+            .filter(|pair| now < pair.checked + CONSENT)
+            .map(|pair| pair.remote)
+    }
+
+    /// Whether the browser has nominated an address.
+    #[must_use]
+    pub fn has_selected(&self) -> bool {
+        self.selected.is_some()
+    }
+
+    /// When the first check passed.
+    #[must_use]
+    pub fn first_check(&self) -> Option<Instant> {
+        self.first_check
+    }
+
+    /// When the last check passed.
+    #[must_use]
+    pub fn last_check(&self) -> Option<Instant> {
+        self.last_check
+    }
+
+    /// When this address last passed a check.
+    #[must_use]
+    pub fn checked(&self, from: SocketAddr) -> Option<Instant> {
+        self.pairs
+            .iter()
+            .find(|pair| pair.remote == from)
+            .map(|pair| pair.checked)
+    }
+
+    /// Every address that media may come from.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.pairs.iter().map(|pair| pair.remote)
+    }
+
+    /// Drops an address whose consent is over; to be called until it returns `None`.
+    pub fn forget_expired(&mut self, now: Instant) -> Option<SocketAddr> {
+        let expired = self
+            .pairs
+            .iter()
+            .position(|pair| pair.checked + CONSENT <= now)?;
+        let remote = self.pairs.swap_remove(expired).remote;
+        if self.selected.is_some_and(|pair| pair.remote == remote) {
+            self.selected = None;
+        }
+        Some(remote)
+    }
+
+    /// When the next address loses consent.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.pairs.iter().map(|pair| pair.checked + CONSENT).min()
+    }
+}
+
+impl Check {
+    fn refused(answer: Vec<u8>) -> Self {
+        Check {
+            answer,
+            passed: false,
+            forgotten: None,
+        }
+    }
+}
+
+/// Draws credentials: 48 bits of user name fragment, 144 of password (RFC 8445 §5.3
+/// wants 24 and 128).
+#[must_use]
+pub fn credentials(rng: &mut ChaCha20Rng) -> IceCredentials {
+    IceCredentials {
+        ufrag: ice_chars(8, rng),
+        pwd: Private::new(ice_chars(24, rng)),
+    }
+}
+
+fn ice_chars(count: usize, rng: &mut ChaCha20Rng) -> String {
+    let mut random = [0; 24];
+    rng.fill_bytes(&mut random[..count]);
+    random[..count]
+        .iter()
+        .map(|octet| char::from(ICE_CHARS[usize::from(octet & 63)]))
+        .collect()
+}
+
+/// RFC 8839 §5.1.
+const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// How long a check is good for. RFC 7675 §5.1.
+pub const CONSENT: Duration = Duration::from_secs(30);
+
+/// Addresses that one browser is known by at once.
+const MAX_PAIRS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rand_core::SeedableRng;
+
+    use super::*;
+    use crate::packet::stun;
+
+    const BROWSER: &str = "192.0.2.7:40000";
+
+    #[test]
+    fn a_check_with_our_password_is_answered_before_the_browser_is_known() {
+        let mut ice = agent();
+        assert!(check(&mut ice, "abcd", BROWSER, false, at(0)).is_ok());
+        assert_eq!(ice.destination(at(0)), Some(addr(BROWSER)));
+        assert!(!ice.has_selected());
+    }
+
+    #[test]
+    fn a_known_browser_must_use_its_own_name() {
+        let mut ice = agent();
+        ice.set_remote("abcd");
+        assert_eq!(
+            check(&mut ice, "evil", BROWSER, true, at(0)),
+            Err(Discard::BadCheck)
+        );
+        assert!(check(&mut ice, "abcd", BROWSER, true, at(0)).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_password_learns_nothing() {
+        let mut ice = agent();
+        let username = format!("{}:abcd", ice.local().ufrag);
+        let bytes = stun::check(&username, "another password, 22 chars", true);
+        let request = StunMessage::parse(&bytes).unwrap();
+        assert_eq!(
+            ice.handle_check(&request, addr(BROWSER), at(0)),
+            Err(Discard::BadCheck)
+        );
+        assert_eq!(ice.destination(at(0)), None);
+    }
+
+    #[test]
+    fn the_newest_nomination_wins() {
+        let mut ice = agent();
+        check(&mut ice, "abcd", BROWSER, true, at(0)).unwrap();
+        check(&mut ice, "abcd", "192.0.2.7:50000", false, at(1)).unwrap();
+        assert_eq!(ice.destination(at(1)), Some(addr(BROWSER)));
+        check(&mut ice, "abcd", "192.0.2.7:50000", true, at(2)).unwrap();
+        assert_eq!(ice.destination(at(2)), Some(addr("192.0.2.7:50000")));
+    }
+
+    #[test]
+    fn nothing_is_sent_thirty_seconds_after_the_last_check() {
+        let mut ice = agent();
+        check(&mut ice, "abcd", BROWSER, true, at(0)).unwrap();
+        check(&mut ice, "abcd", BROWSER, false, at(10)).unwrap();
+        assert!(ice.destination(at(39)).is_some());
+        assert_eq!(ice.destination(at(40)), None);
+        assert_eq!(ice.poll_timeout(), Some(at(40)));
+        assert_eq!(ice.forget_expired(at(40)), Some(addr(BROWSER)));
+        assert_eq!(ice.forget_expired(at(40)), None);
+        assert!(!ice.has_selected());
+    }
+
+    #[test]
+    fn after_a_restart_the_old_pair_carries_until_a_new_one_is_nominated() {
+        let mut ice = agent();
+        ice.set_remote("abcd");
+        check(&mut ice, "abcd", BROWSER, true, at(0)).unwrap();
+        let old = ice.local().clone();
+
+        ice.restart(credentials(&mut rng(2)));
+        assert!(check_with(&mut ice, &old, "abcd", BROWSER, true, at(2)).is_ok());
+        assert_eq!(ice.destination(at(2)), Some(addr(BROWSER)));
+
+        // The browser's new checks may overtake its description.
+        check(&mut ice, "efgh", "192.0.2.7:50000", true, at(3)).unwrap();
+        ice.set_remote("efgh");
+        assert_eq!(ice.destination(at(3)), Some(addr("192.0.2.7:50000")));
+        assert_eq!(
+            check_with(&mut ice, &old, "abcd", BROWSER, true, at(4)),
+            Err(Discard::UnvalidatedSource)
+        );
+        assert!(check(&mut ice, "efgh", "192.0.2.7:50000", true, at(5)).is_ok());
+    }
+
+    #[test]
+    fn a_restart_that_is_not_taken_up_changes_nothing() {
+        let mut ice = agent();
+        ice.set_remote("abcd");
+        let old = ice.local().clone();
+        check(&mut ice, "abcd", BROWSER, true, at(0)).unwrap();
+
+        assert!(ice.restart(credentials(&mut rng(2))).is_none());
+        let unused = ice.local().clone();
+        assert_eq!(ice.restart(credentials(&mut rng(3))), Some(unused));
+        ice.set_remote("abcd");
+
+        assert!(check_with(&mut ice, &old, "abcd", BROWSER, true, at(5)).is_ok());
+        assert_eq!(ice.destination(at(34)), Some(addr(BROWSER)));
+        assert_eq!(ice.user_fragments().count(), 2);
+    }
+
+    #[test]
+    fn one_browser_is_known_by_a_bounded_number_of_addresses() {
+        let mut ice = agent();
+        check(&mut ice, "abcd", BROWSER, true, at(0)).unwrap();
+        for port in 1..200 {
+            let from = SocketAddr::new("192.0.2.9".parse().unwrap(), port);
+            check(&mut ice, "abcd", &from.to_string(), false, at(1)).unwrap();
+        }
+        assert_eq!(ice.addresses().count(), MAX_PAIRS);
+        assert!(ice.checked(addr(BROWSER)).is_some());
+    }
+
+    fn agent() -> IceLite {
+        IceLite::new(credentials(&mut rng(1)))
+    }
+
+    fn rng(seed: u64) -> ChaCha20Rng {
+        ChaCha20Rng::seed_from_u64(seed)
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *START.get_or_init(Instant::now) + Duration::from_secs(seconds)
+    }
+
+    fn check(
+        ice: &mut IceLite,
+        theirs: &str,
+        from: &str,
+        nominates: bool,
+        now: Instant,
+    ) -> Result<Check, Discard> {
+        let credentials = ice.local().clone();
+        check_with(ice, &credentials, theirs, from, nominates, now)
+    }
+
+    fn check_with(
+        ice: &mut IceLite,
+        ours: &IceCredentials,
+        theirs: &str,
+        from: &str,
+        nominates: bool,
+        now: Instant,
+    ) -> Result<Check, Discard> {
+        let username = format!("{}:{theirs}", ours.ufrag);
+        let bytes = stun::check(&username, ours.pwd.reveal(), nominates);
+        let request = StunMessage::parse(&bytes).unwrap();
+        ice.handle_check(&request, addr(from), now)
+    }
+}
