@@ -18,7 +18,6 @@ pub struct AccessSide {
     origin: Origin,
     slots: Vec<SlotLine>,
     carried: Option<usize>,
-    is_bundled: bool,
     /// The offer of ours that waits for its answer.
     pending: Option<Written>,
     local: Option<Written>,
@@ -46,7 +45,6 @@ impl AccessSide {
             origin: Origin::new(random),
             slots: Vec::new(),
             carried: None,
-            is_bundled: false,
             pending: None,
             local: None,
             peer: None,
@@ -56,7 +54,9 @@ impl AccessSide {
     }
 
     /// Writes an offer. It says `actpass` (RFC 8842 §5.2), so that the browser
-    /// keeps the part it has; it repeats a BUNDLE group only if there is one.
+    /// keeps the part it has. Its one line stands in a BUNDLE group of its own,
+    /// since a page with the policy `max-bundle` takes no offer without one; a
+    /// group that the browser did not want is not tried again.
     pub fn offer(&mut self, audio: &Audio, transport: &AccessTransport) -> Bytes {
         let mut slots = self.slots.clone();
         let fresh = own_slot(&slots);
@@ -68,7 +68,7 @@ impl AccessSide {
             formats: codecs::numbered(&audio.formats, bound.unwrap_or_default()),
             direction: audio.direction,
             setup: Setup::ActPass,
-            is_bundled: self.is_bundled,
+            is_bundled: self.peer.as_ref().is_none_or(|peer| peer.audio.is_bundled),
         };
         let bytes = self.write(&written, transport);
         self.pending = Some(written);
@@ -224,7 +224,6 @@ impl AccessSide {
     fn settle(&mut self, local: Written, peer: AccessDescription, agreed: Agreed, role: DtlsRole) {
         self.slots = local.slots.clone();
         self.carried = Some(local.position);
-        self.is_bundled = peer.audio.is_bundled;
         self.local = Some(local);
         self.remote = Some(remote(&peer, role));
         self.peer = Some(peer);

@@ -1,1 +1,819 @@
-#![allow(clippy::unwrap_used)]
+//! Whole negotiations, with what Chromium 156 really sends.
+
+use std::net::SocketAddr;
+
+use iq::{
+    AccessTransport, DtlsRole, Fingerprint, FingerprintHash, Flow, IceCredentials, ImsAddress,
+    PayloadFormat, PayloadNumbers, Private,
+};
+
+use super::*;
+
+const OFFER_AUDIO: &str = include_str!("../../../../tests/fixtures/chromium-156/offer-audio.sdp");
+const OFFER_ALL: &str =
+    include_str!("../../../../tests/fixtures/chromium-156/offer-audio-video-data.sdp");
+const OFFER_MAX_BUNDLE: &str =
+    include_str!("../../../../tests/fixtures/chromium-156/offer-max-bundle.sdp");
+const OFFER_BUNDLE_ONLY: &str =
+    include_str!("../../../../tests/fixtures/chromium-156/offer-max-bundle-before-gathering.sdp");
+const OFFER_VIDEO_FIRST: &str =
+    include_str!("../../../../tests/fixtures/chromium-156/offer-max-bundle-video-first.sdp");
+
+#[test]
+fn a_browsers_offer_reaches_the_ims_as_plain_rtp() {
+    let browser = access(OFFER_AUDIO, Part::Offer).unwrap();
+    let mut ims = ImsSide::new(3_876_541 << 12);
+
+    let offer = ims.offer(&everything_of(&browser.audio.formats), ims_address());
+
+    insta::assert_snapshot!(text(&offer), @r"
+    v=0
+    o=- 3876541 1 IN IP4 198.51.100.10
+    s=-
+    c=IN IP4 198.51.100.10
+    t=0 0
+    m=audio 30000 RTP/AVP 8 0 101
+    b=AS:80
+    b=RS:600
+    b=RR:2000
+    a=rtpmap:8 PCMA/8000
+    a=rtpmap:0 PCMU/8000
+    a=rtpmap:101 telephone-event/8000
+    a=fmtp:101 0-15
+    a=ptime:20
+    a=sendrecv
+    ");
+}
+
+#[test]
+fn a_core_answer_reaches_the_browser_as_one_bundled_ice_lite_line() {
+    let (browser, core, bytes) = call_out(OFFER_AUDIO, CORE_ANSWER);
+
+    insta::assert_snapshot!(text(&bytes), @r"
+    v=0
+    o=- 7 1 IN IP4 203.0.113.5
+    s=-
+    c=IN IP4 203.0.113.5
+    t=0 0
+    a=ice-lite
+    a=group:BUNDLE 0
+    m=audio 50000 UDP/TLS/RTP/SAVPF 8 126
+    a=rtpmap:8 PCMA/8000
+    a=rtpmap:126 telephone-event/8000
+    a=fmtp:126 0-15
+    a=ptime:20
+    a=mid:0
+    a=rtcp-mux
+    a=sendrecv
+    a=msid:gatehouse audio
+    a=ice-ufrag:x7Qp
+    a=ice-pwd:0123456789abcdefghijklmn
+    a=fingerprint:sha-256 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB
+    a=setup:passive
+    a=candidate:1 1 udp 2130706431 203.0.113.5 50000 typ host
+    a=candidate:2 1 udp 2130706175 2001:db8::5 50000 typ host
+    a=end-of-candidates
+    ");
+    assert_eq!(browser.remote().unwrap().dtls_role, DtlsRole::Server);
+    assert_eq!(
+        lines(&browser, &core),
+        [iq::Line {
+            index: 0,
+            payloads: vec![
+                payload(PayloadFormat::Pcma, (8, 8), (8, 8)),
+                payload(PayloadFormat::TelephoneEvent, (126, 126), (101, 99)),
+            ],
+            access: Flow::BOTH,
+            ims: Flow::BOTH,
+            ims_remote: Some(iq::ImsRemote {
+                rtp: addr("198.51.100.77:40000"),
+                rtcp: addr("198.51.100.77:40001"),
+            }),
+            ims_rtcp: true,
+        }]
+    );
+}
+
+#[test]
+fn an_offer_of_the_core_reaches_the_browser_with_one_codec() {
+    let offer = ims(CORE_OFFER, Part::Offer).unwrap();
+    let policy = CodecPolicy::default();
+    let mut browser = AccessSide::new(7 << 12);
+
+    let audio = Audio {
+        formats: single(&ImsSide::offerable(&policy, &offer)),
+        direction: offer.audio.direction,
+    };
+    let bytes = browser.offer(&audio, &transport());
+
+    insta::assert_snapshot!(text(&bytes), @r"
+    v=0
+    o=- 7 1 IN IP4 203.0.113.5
+    s=-
+    c=IN IP4 203.0.113.5
+    t=0 0
+    a=ice-lite
+    a=group:BUNDLE 0
+    m=audio 50000 UDP/TLS/RTP/SAVPF 8 101
+    a=rtpmap:8 PCMA/8000
+    a=rtpmap:101 telephone-event/8000
+    a=fmtp:101 0-15
+    a=ptime:20
+    a=mid:0
+    a=rtcp-mux
+    a=sendrecv
+    a=msid:gatehouse audio
+    a=ice-ufrag:x7Qp
+    a=ice-pwd:0123456789abcdefghijklmn
+    a=fingerprint:sha-256 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB
+    a=setup:actpass
+    a=candidate:1 1 udp 2130706431 203.0.113.5 50000 typ host
+    a=candidate:2 1 udp 2130706175 2001:db8::5 50000 typ host
+    a=end-of-candidates
+    ");
+}
+
+#[test]
+fn a_core_is_answered_with_one_codec_and_a_refusal_of_every_other_line() {
+    let (_, _, bytes) = call_in();
+
+    insta::assert_snapshot!(text(&bytes), @r"
+    v=0
+    o=- 9 1 IN IP4 198.51.100.10
+    s=-
+    c=IN IP4 198.51.100.10
+    t=0 0
+    m=video 0 RTP/AVP 99
+    m=audio 30000 RTP/AVP 8 97
+    b=AS:80
+    b=RS:600
+    b=RR:2000
+    a=rtpmap:8 PCMA/8000
+    a=rtpmap:97 telephone-event/8000
+    a=fmtp:97 0-15
+    a=ptime:20
+    a=sendrecv
+    m=image 0 udptl t38
+    ");
+}
+
+#[test]
+fn video_and_data_are_refused_in_their_place_with_their_name_and_out_of_the_group() {
+    let (_, _, bytes) = call_out(OFFER_ALL, CORE_ANSWER);
+
+    let answer = parse(&bytes).unwrap();
+    assert_eq!(answer.attribute("group"), Some("BUNDLE 0"));
+    let shape: Vec<_> = answer
+        .media
+        .iter()
+        .map(|media| (media.kind.as_str(), media.port != 0, media.attribute("mid")))
+        .collect();
+    assert_eq!(
+        shape,
+        [
+            ("audio", true, Some("0")),
+            ("video", false, Some("1")),
+            ("application", false, Some("2")),
+        ]
+    );
+    assert_eq!(answer.media[2].protocol, "UDP/DTLS/SCTP");
+    assert_eq!(answer.media[1].attributes.len(), 1, "nothing but the mid");
+}
+
+#[test]
+fn audio_inside_a_bundle_takes_its_transport_from_the_line_that_is_tagged() {
+    for (offer, mid, position) in [
+        (OFFER_MAX_BUNDLE, "0", 0),
+        (OFFER_VIDEO_FIRST, "1", 1),
+        (OFFER_BUNDLE_ONLY, "1", 1),
+    ] {
+        let browser = access(offer, Part::Offer).unwrap();
+        assert_eq!(browser.audio.position, position);
+        assert!(browser.audio.is_bundled);
+        let (_, _, bytes) = call_out(offer, CORE_ANSWER);
+        let answer = parse(&bytes).unwrap();
+        assert_eq!(
+            answer.attribute("group"),
+            Some(format!("BUNDLE {mid}").as_str())
+        );
+        assert_ne!(answer.media[position].port, 0);
+    }
+}
+
+#[test]
+fn a_line_that_is_bundle_only_is_neither_removed_nor_held() {
+    let offer: String = OFFER_VIDEO_FIRST
+        .replace("m=audio 9", "a=x-audio-from-here\r\nm=audio 0")
+        .replace("a=mid:1", "a=mid:1\r\na=bundle-only");
+    let (head, audio) = offer.split_once("a=x-audio-from-here").unwrap();
+    let audio: String = audio
+        .lines()
+        .filter(|line| {
+            !["a=ice", "a=fing", "a=setup", "a=rtcp-mux"]
+                .iter()
+                .any(|s| line.starts_with(s))
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let offer = format!("{}{}", head, audio.trim_start());
+
+    let browser = access(&offer, Part::Offer).unwrap();
+
+    assert_eq!(browser.audio.position, 1);
+    assert_eq!(browser, access(OFFER_VIDEO_FIRST, Part::Offer).unwrap());
+}
+
+#[test]
+fn a_browser_that_cannot_be_served_is_told_why() {
+    let without = |needle: &str| -> String {
+        let lines = OFFER_AUDIO.lines().filter(|line| !line.contains(needle));
+        lines.map(|line| format!("{line}\r\n")).collect()
+    };
+    let cases = [
+        (without("a=rtcp-mux"), SdpError::NoRtcpMux),
+        (without("a=fingerprint"), SdpError::NoFingerprint),
+        (without("a=ice-pwd"), SdpError::NoIce),
+        (
+            OFFER_AUDIO.replace("a=ice-pwd:", "a=ice-pwd:x\r\na=y:"),
+            SdpError::BadIce,
+        ),
+        (
+            OFFER_AUDIO.replace("sha-256", "sha-1"),
+            SdpError::WeakFingerprint,
+        ),
+        (
+            OFFER_AUDIO.replace("sha-256 ", "sha-256 AA:"),
+            SdpError::BadFingerprint,
+        ),
+        (
+            OFFER_AUDIO.replace("setup:actpass", "setup:holdconn"),
+            SdpError::BadSetup,
+        ),
+        (
+            OFFER_AUDIO.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP"),
+            SdpError::Protocol("RTP/AVP".to_owned()),
+        ),
+        (
+            OFFER_AUDIO
+                .replace("111 63 9 0 8 13", "111 63 9 13")
+                .replace("PCMU", "x")
+                .replace("PCMA", "y"),
+            SdpError::NoCommonCodec,
+        ),
+        (
+            OFFER_AUDIO.replace("m=audio 5", "m=text 5"),
+            SdpError::NoAudio,
+        ),
+    ];
+    for (offer, expected) in cases {
+        let error = access(&offer, Part::Offer).unwrap_err();
+        assert_eq!(error, expected);
+        assert_eq!(error.status_code(), 488);
+    }
+}
+
+#[test]
+fn every_fingerprint_that_is_strong_enough_is_kept() {
+    let sha512 = ["AB"; 64].join(":");
+    let offer = OFFER_AUDIO.replace(
+        "a=fingerprint",
+        &format!("a=fingerprint:sha-512 {sha512}\r\na=fingerprint:md5 00:01\r\na=fingerprint"),
+    );
+
+    let browser = access(&offer, Part::Offer).unwrap();
+
+    let hashes: Vec<_> = browser.audio.fingerprints.iter().map(|f| f.hash).collect();
+    assert_eq!(hashes, [FingerprintHash::Sha512, FingerprintHash::Sha256]);
+}
+
+#[test]
+fn credentials_at_session_level_serve_as_well() {
+    let mut session = String::new();
+    let mut media = String::new();
+    for line in OFFER_AUDIO.lines() {
+        let is_transport = ["a=ice-", "a=fingerprint", "a=setup"]
+            .iter()
+            .any(|start| line.starts_with(start));
+        let is_head = !media.starts_with("m=") && !line.starts_with("m=");
+        let part = if is_transport || is_head {
+            &mut session
+        } else {
+            &mut media
+        };
+        *part += &format!("{line}\n");
+    }
+
+    let moved = access(&format!("{session}{media}"), Part::Offer).unwrap();
+
+    assert_eq!(moved, access(OFFER_AUDIO, Part::Offer).unwrap());
+}
+
+#[test]
+fn a_browsers_hold_and_resume_pass_to_the_core_and_back() {
+    let (mut browser, mut core, _) = call_out(OFFER_AUDIO, CORE_ANSWER);
+
+    let hold = access(
+        &OFFER_AUDIO.replace("a=sendrecv", "a=sendonly"),
+        Part::Offer,
+    )
+    .unwrap();
+    let changes = browser.changes(&hold);
+    assert_eq!(
+        changes,
+        Changes {
+            direction: true,
+            ..Changes::default()
+        }
+    );
+    let audio = Audio {
+        direction: hold.audio.direction,
+        ..core.current().unwrap()
+    };
+    let offer = parse(&core.offer(&audio, ims_address())).unwrap();
+    assert_eq!(offer.version, 2);
+    assert!(offer.media[0].has("sendonly"));
+    assert_eq!(offer.media[0].formats, ["8", "0", "101"]);
+    let answer = CORE_ANSWER.replace("a=sendrecv", "a=recvonly");
+    core.handle_answer(ims(&answer, Part::Answer).unwrap())
+        .unwrap();
+    let audio = Audio {
+        direction: core.peer().unwrap().audio.direction,
+        ..browser.current().unwrap()
+    };
+    let answer = parse(&browser.answer(&hold, &audio, &transport()).unwrap()).unwrap();
+
+    assert!(answer.media[0].has("recvonly"));
+    let line = &lines(&browser, &core)[0];
+    assert_eq!(
+        line.access,
+        Flow {
+            send: false,
+            receive: true
+        }
+    );
+    assert_eq!(
+        line.ims,
+        Flow {
+            send: true,
+            receive: false
+        }
+    );
+}
+
+/// What the far end says of itself, and what the box then says of itself on the
+/// other leg; the rows are spec.md D.5.10 and RFC 3264 §8.4.
+#[test]
+fn hold_maps_between_the_legs() {
+    use Direction::{Inactive, RecvOnly, SendOnly, SendRecv};
+    let table = [
+        // (offered, answered by the far end, written to the offerer)
+        (SendRecv, SendRecv, SendRecv),
+        (SendOnly, RecvOnly, RecvOnly),
+        (SendOnly, Inactive, Inactive),
+        (SendOnly, SendRecv, RecvOnly), // A far end that does not know hold.
+        (RecvOnly, SendOnly, SendOnly),
+        (RecvOnly, SendRecv, SendOnly),
+        (Inactive, Inactive, Inactive),
+        (Inactive, SendRecv, Inactive),
+        (SendRecv, SendOnly, SendOnly), // Resumed while the far end holds.
+        (SendRecv, Inactive, Inactive),
+    ];
+    for (offered, answered, written) in table {
+        assert_eq!(answer_direction(offered, answered), written);
+    }
+}
+
+#[test]
+fn an_address_of_zeros_is_a_hold() {
+    let (_, mut core, _) = call_out(OFFER_AUDIO, CORE_ANSWER);
+    let old_hold = CORE_ANSWER.replace("198.51.100.77", "0.0.0.0");
+
+    let offer = ims(&old_hold, Part::Offer).unwrap();
+    assert_eq!(offer.audio.direction, Direction::Inactive);
+    assert_eq!(offer.audio.remote, None);
+    assert!(core.changes(&offer).concern_other_leg());
+    let audio = core.current().unwrap();
+    let answer = core.answer(&offer, &audio, ims_address()).unwrap();
+
+    assert!(text(&answer).contains("a=inactive"));
+    assert!(!text(&answer).contains("0.0.0.0"));
+}
+
+#[test]
+fn the_version_goes_up_only_when_something_changed() {
+    let (mut browser, mut core, _) = call_out(OFFER_AUDIO, CORE_ANSWER);
+    let version = |bytes: &[u8]| parse(bytes).unwrap().version;
+
+    let same = core.current().unwrap();
+    let refresh = |core: &mut ImsSide, audio: &Audio| {
+        let bytes = core.offer(audio, ims_address());
+        core.handle_answer(ims(CORE_ANSWER, Part::Answer).unwrap())
+            .unwrap();
+        version(&bytes)
+    };
+    assert_eq!(refresh(&mut core, &same), 1);
+    assert_eq!(refresh(&mut core, &same), 1);
+    let hold = Audio {
+        direction: Direction::SendOnly,
+        ..same.clone()
+    };
+    assert_eq!(refresh(&mut core, &hold), 2);
+    assert_eq!(refresh(&mut core, &same), 3);
+
+    let again = access(OFFER_AUDIO, Part::Offer).unwrap();
+    let audio = browser.current().unwrap();
+    let answer = browser.answer(&again, &audio, &transport()).unwrap();
+    assert_eq!(version(&answer), 1);
+}
+
+#[test]
+fn a_refresh_of_the_core_or_its_new_address_is_no_concern_of_the_browser() {
+    let (_, mut core, _) = call_in();
+
+    let refresh = ims(CORE_OFFER, Part::Offer).unwrap();
+    assert!(core.changes(&refresh).is_none());
+    let moved = ims(
+        &CORE_OFFER.replace("198.51.100.77", "198.51.100.78"),
+        Part::Offer,
+    )
+    .unwrap();
+    let changes = core.changes(&moved);
+    assert!(changes.transport && !changes.concern_other_leg());
+    let audio = core.current().unwrap();
+    let answer = core.answer(&moved, &audio, ims_address()).unwrap();
+
+    assert_eq!(
+        parse(&answer).unwrap().version,
+        1,
+        "the box itself did not change"
+    );
+    assert_eq!(core.remote().unwrap().rtp, addr("198.51.100.78:40000"));
+}
+
+#[test]
+fn an_ice_restart_is_seen_and_keeps_the_dtls_part() {
+    let (mut browser, _, _) = call_out(
+        &OFFER_AUDIO.replace("setup:actpass", "setup:passive"),
+        CORE_ANSWER,
+    );
+    let restarted: String = OFFER_AUDIO
+        .lines()
+        .map(|line| match line.split_once("ufrag:") {
+            Some(_) => "a=ice-ufrag:neww\r\n".to_owned(),
+            None => format!("{line}\r\n"),
+        })
+        .collect();
+
+    let offer = access(&restarted, Part::Offer).unwrap();
+    let changes = browser.changes(&offer);
+    assert!(changes.ice_restart && !changes.transport && !changes.concern_other_leg());
+    let audio = browser.current().unwrap();
+    let answer = browser.answer(&offer, &audio, &transport()).unwrap();
+
+    assert!(text(&answer).contains("a=setup:active"));
+    assert_eq!(browser.remote().unwrap().ice.ufrag, "neww");
+    assert_eq!(browser.remote().unwrap().dtls_role, DtlsRole::Client);
+}
+
+#[test]
+fn re_offers_of_the_box_keep_positions_names_numbers_and_group() {
+    let (mut browser, _, _) = call_out(OFFER_ALL, CORE_ANSWER);
+    let audio = Audio {
+        direction: Direction::SendOnly,
+        ..browser.current().unwrap()
+    };
+
+    let offer = parse(&browser.offer(&audio, &transport())).unwrap();
+
+    let shape: Vec<_> = offer
+        .media
+        .iter()
+        .map(|media| (media.kind.as_str(), media.port != 0, media.attribute("mid")))
+        .collect();
+    assert_eq!(
+        shape,
+        [
+            ("audio", true, Some("0")),
+            ("video", false, Some("1")),
+            ("application", false, Some("2")),
+        ]
+    );
+    assert_eq!(offer.media[0].formats, ["8", "126"]);
+    assert_eq!(offer.attribute("group"), Some("BUNDLE 0"));
+    assert_eq!(offer.media[0].attribute("setup"), Some("actpass"));
+}
+
+#[test]
+fn a_refused_re_offer_changes_nothing_but_the_version() {
+    let (_, mut core, _) = call_out(OFFER_AUDIO, CORE_ANSWER);
+    let before = core.agreed().cloned();
+    let hold = Audio {
+        direction: Direction::SendOnly,
+        ..core.current().unwrap()
+    };
+
+    core.offer(&hold, ims_address());
+    core.abandon_offer();
+
+    assert_eq!(core.agreed().cloned(), before);
+    assert!(!core.has_open_offer());
+    let again = parse(&core.offer(&core.current().unwrap(), ims_address())).unwrap();
+    assert_eq!(again.version, 3);
+}
+
+#[test]
+fn answers_that_do_not_fit_are_refused() {
+    let offered = || {
+        let browser = access(OFFER_AUDIO, Part::Offer).unwrap();
+        let mut core = ImsSide::new(1);
+        core.offer(&everything_of(&browser.audio.formats), ims_address());
+        core
+    };
+    let two_lines = format!("{CORE_ANSWER}m=video 0 RTP/AVP 99\r\n");
+    let mut core = offered();
+    let answer = ims(&two_lines, Part::Answer).unwrap();
+    assert!(matches!(
+        core.handle_answer(answer),
+        Err(SdpError::AnswerMismatch(_))
+    ));
+    let refused = CORE_ANSWER.replace("m=audio 40000", "m=audio 0");
+    assert_eq!(ims(&refused, Part::Answer), Err(SdpError::AudioRefused));
+    let answer = ims(CORE_ANSWER, Part::Answer).unwrap();
+    assert_eq!(core.handle_answer(answer.clone()), Ok(()));
+    assert!(matches!(
+        core.handle_answer(answer),
+        Err(SdpError::AnswerMismatch(_))
+    ));
+}
+
+#[test]
+fn each_fork_takes_its_own_answer_to_the_same_offer() {
+    let browser = access(OFFER_AUDIO, Part::Offer).unwrap();
+    let mut first = ImsSide::new(1);
+    first.offer(&everything_of(&browser.audio.formats), ims_address());
+    let mut second = first.clone();
+
+    first
+        .handle_answer(ims(CORE_ANSWER, Part::Answer).unwrap())
+        .unwrap();
+    let other = CORE_ANSWER.replace("RTP/AVP 8 99", "RTP/AVP 0 99");
+    second
+        .handle_answer(ims(&other, Part::Answer).unwrap())
+        .unwrap();
+
+    assert_eq!(first.agreed().unwrap().codec(), Some(PayloadFormat::Pcma));
+    assert_eq!(second.agreed().unwrap().codec(), Some(PayloadFormat::Pcmu));
+}
+
+#[test]
+fn rtcp_goes_where_the_core_says() {
+    let at = |extra: &str| {
+        let body = format!("{CORE_ANSWER}{extra}\r\n");
+        ims(&body, Part::Answer).unwrap().audio.remote.unwrap().rtcp
+    };
+    assert_eq!(at("a=rtcp:40009"), addr("198.51.100.77:40009"));
+    assert_eq!(
+        at("a=rtcp:40009 IN IP4 198.51.100.99"),
+        addr("198.51.100.99:40009")
+    );
+    assert_eq!(at("a=rtcp-mux"), addr("198.51.100.77:40001"));
+    let silent = CORE_ANSWER
+        .replace("t=0 0\r\n", "t=0 0\r\n")
+        .replace("a=rtpmap:8", "b=RS:0\r\nb=RR:0\r\na=rtpmap:8");
+    assert!(!ims(&silent, Part::Answer).unwrap().audio.is_rtcp_on);
+}
+
+#[test]
+fn an_ipv6_core_gets_ipv6_figures() {
+    let browser = access(OFFER_AUDIO, Part::Offer).unwrap();
+    let address = ImsAddress {
+        rtp: addr("[2001:db8::10]:30000"),
+        rtcp: addr("[2001:db8::10]:30001"),
+    };
+    let offer = ImsSide::new(1).offer(&everything_of(&browser.audio.formats), address);
+    assert!(text(&offer).contains("c=IN IP6 2001:db8::10"));
+    assert!(text(&offer).contains("b=AS:88"));
+}
+
+#[test]
+fn nothing_of_a_browser_reaches_the_core() {
+    let (_, mut core, _) = call_out(OFFER_ALL, CORE_ANSWER);
+    let written = text(&core.offer(&core.current().unwrap(), ims_address()));
+    for leak in [
+        "candidate",
+        "ice-",
+        "fingerprint",
+        "setup",
+        "SAVPF",
+        "mid",
+        "mux",
+        "group",
+        "extmap",
+        "ssrc",
+        "rtcp-fb",
+        "opus",
+        "red",
+        "192.0.2.2",
+        "WMS",
+    ] {
+        assert!(!written.contains(leak), "{leak}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_written_is_read_again(description in any_description()) {
+        let bytes = description.to_bytes();
+        proptest::prop_assert!(parse(&bytes).unwrap() == description);
+    }
+
+    #[test]
+    fn no_bytes_break_the_parser(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+        let _ = parse(&bytes);
+    }
+
+    #[test]
+    fn no_mutation_of_a_real_offer_breaks_a_negotiation(
+        at in 0..OFFER_ALL.len(),
+        length in 0_usize..40,
+        with in "[ -~\r\n]{0,20}",
+    ) {
+        let mut offer = OFFER_ALL.as_bytes().to_vec();
+        let end = (at + length).min(offer.len());
+        offer.splice(at..end, with.bytes());
+        if let Ok(browser) = parse(&offer).and_then(|d| AccessDescription::read(&d, Part::Offer)) {
+            let audio = everything_of(&browser.audio.formats);
+            let answer = AccessSide::new(1).answer(&browser, &audio, &transport()).unwrap();
+            let written = parse(&answer).unwrap();
+            proptest::prop_assert_eq!(written.media.len(), browser.lines.len());
+        }
+    }
+}
+
+/// Any description that the grammar allows.
+fn any_description() -> impl proptest::strategy::Strategy<Value = Description> {
+    use proptest::prelude::*;
+    let host = || prop_oneof![any::<std::net::IpAddr>().prop_map(Host::Ip)];
+    let attribute = || {
+        (
+            "[a-z][a-z0-9-]{0,12}",
+            proptest::option::of("[!-~][ -~]{0,30}"),
+        )
+            .prop_map(|(name, value)| Attribute { name, value })
+    };
+    let bandwidth =
+        || ("[A-Z]{2,4}", any::<u64>()).prop_map(|(modifier, value)| Bandwidth { modifier, value });
+    let media = (
+        "audio|video|application|text",
+        any::<u16>(),
+        "RTP/AVP|UDP/TLS/RTP/SAVPF|udptl",
+        proptest::collection::vec("[0-9]{1,3}|t38", 1..6),
+        proptest::option::of(host()),
+        proptest::collection::vec(bandwidth(), 0..3),
+        proptest::collection::vec(attribute(), 0..8),
+    )
+        .prop_map(
+            |(kind, port, protocol, formats, connection, bandwidths, attributes)| Media {
+                kind: MediaKind::from(kind.as_str()),
+                port,
+                protocol,
+                formats,
+                connection,
+                bandwidths,
+                attributes,
+            },
+        );
+    (
+        "[0-9]{1,19}",
+        any::<u64>(),
+        host(),
+        proptest::option::of(host()),
+        proptest::collection::vec(bandwidth(), 0..2),
+        proptest::collection::vec(attribute(), 0..5),
+        proptest::collection::vec(media, 0..5),
+    )
+        .prop_map(
+            |(session_id, version, origin, connection, bandwidths, attributes, media)| {
+                Description {
+                    session_id,
+                    version,
+                    origin,
+                    connection,
+                    bandwidths,
+                    attributes,
+                    media,
+                }
+            },
+        )
+}
+
+/// A browser calls: the browser's offer, the core's answer, and what the browser is
+/// answered.
+fn call_out(offer: &str, answer: &str) -> (AccessSide, ImsSide, bytes::Bytes) {
+    let offer = access(offer, Part::Offer).unwrap();
+    let mut core = ImsSide::new(9 << 12);
+    core.offer(&everything_of(&offer.audio.formats), ims_address());
+    core.handle_answer(ims(answer, Part::Answer).unwrap())
+        .unwrap();
+    let said = &core.peer().unwrap().audio;
+    let audio = Audio {
+        formats: common(&offer.audio.formats, &said.formats),
+        direction: said.direction,
+    };
+    let mut browser = AccessSide::new(7 << 12);
+    let bytes = browser.answer(&offer, &audio, &transport()).unwrap();
+    (browser, core, bytes)
+}
+
+/// A browser is called: the core's offer, the browser's answer, and what the core is
+/// answered.
+fn call_in() -> (AccessSide, ImsSide, bytes::Bytes) {
+    let offer = ims(CORE_OFFER, Part::Offer).unwrap();
+    let mut browser = AccessSide::new(7 << 12);
+    let audio = Audio {
+        formats: single(&ImsSide::offerable(&CodecPolicy::default(), &offer)),
+        direction: offer.audio.direction,
+    };
+    browser.offer(&audio, &transport());
+    let answer = OFFER_AUDIO
+        .replace("111 63 9 0 8 13 110 126", "8 101")
+        .replace("a=rtpmap:126", "a=rtpmap:101")
+        .replace("actpass", "active");
+    browser
+        .handle_answer(access(&answer, Part::Answer).unwrap())
+        .unwrap();
+    let said = &browser.peer().unwrap().audio;
+    let audio = Audio {
+        formats: single(&common(&offer.audio.formats, &said.formats)),
+        direction: said.direction,
+    };
+    let mut core = ImsSide::new(9 << 12);
+    let bytes = core.answer(&offer, &audio, ims_address()).unwrap();
+    (browser, core, bytes)
+}
+
+const CORE_ANSWER: &str = "v=0\r\no=phone 1 1 IN IP4 198.51.100.77\r\ns=call\r\n\
+    c=IN IP4 198.51.100.77\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 99\r\na=rtpmap:8 PCMA/8000\r\n\
+    a=rtpmap:99 telephone-event/8000\r\na=fmtp:99 0-16\r\na=sendrecv\r\n";
+
+const CORE_OFFER: &str = "v=0\r\no=phone 1 1 IN IP4 198.51.100.77\r\ns=call\r\n\
+    c=IN IP4 198.51.100.77\r\nt=0 0\r\nm=video 40002 RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\n\
+    m=audio 40000 RTP/AVP 96 8 0 97 98\r\na=rtpmap:96 AMR-WB/16000\r\n\
+    a=rtpmap:97 telephone-event/8000\r\na=rtpmap:98 telephone-event/16000\r\na=ptime:20\r\n\
+    a=curr:qos local none\r\nm=image 40004 udptl t38\r\n";
+
+fn access(body: &str, part: Part) -> Result<AccessDescription, SdpError> {
+    AccessDescription::read(&parse(body.as_bytes()).unwrap(), part)
+}
+
+fn ims(body: &str, part: Part) -> Result<ImsDescription, SdpError> {
+    ImsDescription::read(&parse(body.as_bytes()).unwrap(), part)
+}
+
+fn everything_of(formats: &[Format]) -> Audio {
+    Audio {
+        formats: CodecPolicy::default().of(formats),
+        direction: Direction::SendRecv,
+    }
+}
+
+fn payload(format: PayloadFormat, access: (u8, u8), ims: (u8, u8)) -> iq::Payload {
+    let numbers = |(receive, send)| PayloadNumbers { receive, send };
+    iq::Payload {
+        format,
+        clock_rate: 8000,
+        access: numbers(access),
+        ims: numbers(ims),
+    }
+}
+
+fn ims_address() -> ImsAddress {
+    ImsAddress {
+        rtp: addr("198.51.100.10:30000"),
+        rtcp: addr("198.51.100.10:30001"),
+    }
+}
+
+fn transport() -> AccessTransport {
+    AccessTransport {
+        candidates: vec![addr("203.0.113.5:50000"), addr("[2001:db8::5]:50000")],
+        ice: IceCredentials {
+            ufrag: "x7Qp".to_owned(),
+            pwd: Private::new("0123456789abcdefghijklmn".to_owned()),
+        },
+        fingerprint: Fingerprint {
+            hash: FingerprintHash::Sha256,
+            value: vec![0xab; 32],
+        },
+    }
+}
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    let text = std::str::from_utf8(bytes).unwrap();
+    assert!(text.ends_with("\r\n"));
+    text.replace("\r\n", "\n")
+}
