@@ -3,12 +3,15 @@
 
 pub mod config;
 pub mod counters;
+pub mod dialog;
 pub mod event;
 pub mod id;
 pub mod identity;
 mod input;
+pub mod message;
 mod output;
 pub mod sdp;
+pub mod transaction;
 
 use std::collections::VecDeque;
 use std::time::Instant;
