@@ -1,1 +1,5 @@
-//! TODO
+//! One target per parser that faces a network.
+
+mod sdp;
+
+pub use sdp::sdp;

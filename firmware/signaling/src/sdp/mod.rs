@@ -44,4 +44,6 @@ pub enum Part {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -1,10 +1,12 @@
 //! From bytes to the model, RFC 8866 §5, within limits.
 
+use std::borrow::Cow;
+
 use super::error::SdpError;
 use super::model::{Attribute, Bandwidth, Description, Host, Media, MediaKind};
 
-/// Reads a session description. Lines may end in LF alone; text that is not UTF-8
-/// is read with replacement characters, since only names of people are ever
+/// Reads a session description. Lines may end in LF alone; in text that is not UTF-8
+/// every odd octet is read as a question mark, since only names of people are ever
 /// written that way.
 ///
 /// # Errors
@@ -13,8 +15,7 @@ use super::model::{Attribute, Bandwidth, Description, Host, Media, MediaKind};
 /// broken grammar.
 pub fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
     check_limits(bytes)?;
-    let text = String::from_utf8_lossy(bytes);
-    let session = sdp_types::Session::parse(text.trim_end_matches('\0').as_bytes())
+    let session = sdp_types::Session::parse(&readable(bytes))
         .map_err(|error| SdpError::Malformed(error.to_string()))?;
     Ok(Description {
         session_id: session.origin.sess_id,
@@ -27,6 +28,14 @@ pub fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
         attributes: session.attributes.into_iter().map(attribute).collect(),
         media: session.medias.into_iter().map(media).collect(),
     })
+}
+
+fn readable(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if std::str::from_utf8(bytes).is_ok() {
+        return Cow::Borrowed(bytes);
+    }
+    let ascii = bytes.iter().map(|b| if b.is_ascii() { *b } else { b'?' });
+    Cow::Owned(ascii.collect())
 }
 
 /// Counts before anything is copied.

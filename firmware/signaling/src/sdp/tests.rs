@@ -10,7 +10,7 @@ use iq::{
 use super::*;
 
 const OFFER_AUDIO: &str = include_str!("../../../../tests/fixtures/chromium-156/offer-audio.sdp");
-const OFFER_ALL: &str =
+pub(super) const OFFER_ALL: &str =
     include_str!("../../../../tests/fixtures/chromium-156/offer-audio-video-data.sdp");
 const OFFER_MAX_BUNDLE: &str =
     include_str!("../../../../tests/fixtures/chromium-156/offer-max-bundle.sdp");
@@ -577,9 +577,7 @@ fn rtcp_goes_where_the_core_says() {
         addr("198.51.100.99:40009")
     );
     assert_eq!(at("a=rtcp-mux"), addr("198.51.100.77:40001"));
-    let silent = CORE_ANSWER
-        .replace("t=0 0\r\n", "t=0 0\r\n")
-        .replace("a=rtpmap:8", "b=RS:0\r\nb=RR:0\r\na=rtpmap:8");
+    let silent = CORE_ANSWER.replace("a=rtpmap:8", "b=RS:0\r\nb=RR:0\r\na=rtpmap:8");
     assert!(!ims(&silent, Part::Answer).unwrap().audio.is_rtcp_on);
 }
 
@@ -618,93 +616,6 @@ fn nothing_of_a_browser_reaches_the_core() {
     ] {
         assert!(!written.contains(leak), "{leak}");
     }
-}
-
-proptest::proptest! {
-    #[test]
-    fn what_is_written_is_read_again(description in any_description()) {
-        let bytes = description.to_bytes();
-        proptest::prop_assert!(parse(&bytes).unwrap() == description);
-    }
-
-    #[test]
-    fn no_bytes_break_the_parser(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
-        let _ = parse(&bytes);
-    }
-
-    #[test]
-    fn no_mutation_of_a_real_offer_breaks_a_negotiation(
-        at in 0..OFFER_ALL.len(),
-        length in 0_usize..40,
-        with in "[ -~\r\n]{0,20}",
-    ) {
-        let mut offer = OFFER_ALL.as_bytes().to_vec();
-        let end = (at + length).min(offer.len());
-        offer.splice(at..end, with.bytes());
-        if let Ok(browser) = parse(&offer).and_then(|d| AccessDescription::read(&d, Part::Offer)) {
-            let audio = everything_of(&browser.audio.formats);
-            let answer = AccessSide::new(1).answer(&browser, &audio, &transport()).unwrap();
-            let written = parse(&answer).unwrap();
-            proptest::prop_assert_eq!(written.media.len(), browser.lines.len());
-        }
-    }
-}
-
-/// Any description that the grammar allows.
-fn any_description() -> impl proptest::strategy::Strategy<Value = Description> {
-    use proptest::prelude::*;
-    let host = || prop_oneof![any::<std::net::IpAddr>().prop_map(Host::Ip)];
-    let attribute = || {
-        (
-            "[a-z][a-z0-9-]{0,12}",
-            proptest::option::of("[!-~][ -~]{0,30}"),
-        )
-            .prop_map(|(name, value)| Attribute { name, value })
-    };
-    let bandwidth =
-        || ("[A-Z]{2,4}", any::<u64>()).prop_map(|(modifier, value)| Bandwidth { modifier, value });
-    let media = (
-        "audio|video|application|text",
-        any::<u16>(),
-        "RTP/AVP|UDP/TLS/RTP/SAVPF|udptl",
-        proptest::collection::vec("[0-9]{1,3}|t38", 1..6),
-        proptest::option::of(host()),
-        proptest::collection::vec(bandwidth(), 0..3),
-        proptest::collection::vec(attribute(), 0..8),
-    )
-        .prop_map(
-            |(kind, port, protocol, formats, connection, bandwidths, attributes)| Media {
-                kind: MediaKind::from(kind.as_str()),
-                port,
-                protocol,
-                formats,
-                connection,
-                bandwidths,
-                attributes,
-            },
-        );
-    (
-        "[0-9]{1,19}",
-        any::<u64>(),
-        host(),
-        proptest::option::of(host()),
-        proptest::collection::vec(bandwidth(), 0..2),
-        proptest::collection::vec(attribute(), 0..5),
-        proptest::collection::vec(media, 0..5),
-    )
-        .prop_map(
-            |(session_id, version, origin, connection, bandwidths, attributes, media)| {
-                Description {
-                    session_id,
-                    version,
-                    origin,
-                    connection,
-                    bandwidths,
-                    attributes,
-                    media,
-                }
-            },
-        )
 }
 
 /// A browser calls: the browser's offer, the core's answer, and what the browser is
@@ -770,7 +681,7 @@ fn ims(body: &str, part: Part) -> Result<ImsDescription, SdpError> {
     ImsDescription::read(&parse(body.as_bytes()).unwrap(), part)
 }
 
-fn everything_of(formats: &[Format]) -> Audio {
+pub(super) fn everything_of(formats: &[Format]) -> Audio {
     Audio {
         formats: CodecPolicy::default().of(formats),
         direction: Direction::SendRecv,
@@ -794,7 +705,7 @@ fn ims_address() -> ImsAddress {
     }
 }
 
-fn transport() -> AccessTransport {
+pub(super) fn transport() -> AccessTransport {
     AccessTransport {
         candidates: vec![addr("203.0.113.5:50000"), addr("[2001:db8::5]:50000")],
         ice: IceCredentials {
