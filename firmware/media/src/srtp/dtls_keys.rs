@@ -89,3 +89,47 @@ pub(crate) const fn salt_length(profile: SrtpProfile) -> usize {
 
 /// The exporter's label, without context. RFC 5764 §4.2.
 pub const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_client_sends_with_is_what_the_server_opens_with() {
+        for profile in [
+            SrtpProfile::Aes128CmSha1_80,
+            SrtpProfile::AeadAes128Gcm,
+            SrtpProfile::AeadAes256Gcm,
+        ] {
+            let exported: Vec<u8> = (0..exported_length(profile) as u8).collect();
+            let client = Keys::from_dtls(profile, &exported, DtlsRole::Client).unwrap();
+            let server = Keys::from_dtls(profile, &exported, DtlsRole::Server).unwrap();
+
+            assert_eq!(client.local.key, server.remote.key);
+            assert_eq!(client.local.salt, server.remote.salt);
+            assert_eq!(client.remote.key, server.local.key);
+            assert_eq!(client.remote.salt, server.local.salt);
+        }
+    }
+
+    #[test]
+    fn keys_come_before_salts_and_the_client_before_the_server() {
+        let exported: Vec<u8> = (0..60).collect();
+        let keys = Keys::from_dtls(SrtpProfile::Aes128CmSha1_80, &exported, DtlsRole::Server);
+        let keys = keys.unwrap();
+
+        assert_eq!(*keys.remote.key.reveal(), exported[0..16]);
+        assert_eq!(*keys.local.key.reveal(), exported[16..32]);
+        assert_eq!(*keys.remote.salt.reveal(), exported[32..46]);
+        assert_eq!(*keys.local.salt.reveal(), exported[46..60]);
+    }
+
+    #[test]
+    fn material_of_another_length_is_refused() {
+        for length in [0, 55, 57, 60] {
+            let exported = vec![0; length];
+            let keys = Keys::from_dtls(SrtpProfile::AeadAes128Gcm, &exported, DtlsRole::Client);
+            assert_eq!(keys.unwrap_err(), WrongLength);
+        }
+    }
+}

@@ -1,11 +1,21 @@
-//! SRTP and SRTCP, RFC 3711 and RFC 7714: contexts over a [`SrtpCipher`](crate::crypto::SrtpCipher).
+//! SRTP and SRTCP, RFC 3711 and RFC 7714, over a [`SrtpCipher`](crate::crypto::SrtpCipher).
+//! No master key identifier, no key derivation rate, no unencrypted SRTCP: DTLS-SRTP
+//! (RFC 5764) negotiates none of them here.
 
 mod dtls_keys;
+mod inbound;
+mod kdf;
+mod outbound;
+mod replay;
 
-use std::time::Instant;
+use std::ops::Range;
 
 pub use dtls_keys::{EXPORTER_LABEL, Keys, WrongLength, exported_length};
+pub use inbound::{Inbound, OpenError};
 use iq::{Private, SrtpProfile};
+pub use outbound::{Outbound, SealError};
+
+use crate::crypto::{RTCP_CLEAR, tag_length};
 
 /// Master key and master salt of one direction.
 #[derive(Clone, Debug)]
@@ -14,98 +24,58 @@ pub struct MasterKey {
     salt: Private<Vec<u8>>,
 }
 
-/// What arrives protected on a leg.
-pub struct Inbound;
-
-impl Inbound {
-    /// Starts with the peer's keys and no source known.
-    #[must_use]
-    pub fn new(profile: SrtpProfile, master: &MasterKey) -> Self {
-        let _ = (profile, master);
-        todo!()
-    }
-
-    /// Opens an SRTP packet in place; what it returns is the length of the RTP packet.
-    ///
-    /// # Errors
-    /// [`OpenError`]; the packet's contents are then undefined.
-    pub fn open_rtp(&mut self, packet: &mut [u8], now: Instant) -> Result<usize, OpenError> {
-        let _ = (packet, now);
-        todo!()
-    }
-
-    /// Opens an SRTCP packet in place; what it returns is the length of the RTCP packet.
-    ///
-    /// # Errors
-    /// [`OpenError`]; the packet's contents are then undefined.
-    pub fn open_rtcp(&mut self, packet: &mut [u8], now: Instant) -> Result<usize, OpenError> {
-        let _ = (packet, now);
-        todo!()
-    }
+/// What follows a packet: its tag, and with SRTCP its index. RFC 3711 §3.4 puts the tag
+/// last, RFC 7714 §9.2 the index.
+#[derive(Clone, Copy)]
+struct Layout {
+    tag: usize,
+    word_last: bool,
 }
 
-/// What leaves protected on a leg.
-pub struct Outbound;
-
-impl Outbound {
-    /// Starts with our own keys and nothing sent.
-    #[must_use]
-    pub fn new(profile: SrtpProfile, master: &MasterKey) -> Self {
-        let _ = (profile, master);
-        todo!()
+impl Layout {
+    fn of(profile: SrtpProfile) -> Self {
+        Layout {
+            tag: tag_length(profile),
+            word_last: match profile {
+                SrtpProfile::Aes128CmSha1_80 => false,
+                SrtpProfile::AeadAes128Gcm | SrtpProfile::AeadAes256Gcm => true,
+            },
+        }
     }
 
-    /// Seals the RTP packet in `buffer[..length]` in place; returns the length of the SRTP
-    /// packet, which is up to [`MAX_OVERHEAD`] longer.
-    ///
-    /// # Errors
-    /// [`SealError`]; nothing may then be sent.
-    pub fn seal_rtp(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, SealError> {
-        let _ = (buffer, length);
-        todo!()
+    /// Length of the RTCP packet within an SRTCP packet of this length, if there is one.
+    fn rtcp_length(self, sealed: usize) -> Option<usize> {
+        let length = sealed.checked_sub(self.tag + SRTCP_WORD)?;
+        (length >= RTCP_CLEAR).then_some(length)
     }
 
-    /// Seals the RTCP packet in `buffer[..length]` in place; returns the length of the SRTCP
-    /// packet, which is up to [`MAX_OVERHEAD`] longer.
-    ///
-    /// # Errors
-    /// [`SealError`]; nothing may then be sent.
-    pub fn seal_rtcp(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, SealError> {
-        let _ = (buffer, length);
-        todo!()
+    /// Where behind the RTCP packet its index is.
+    fn rtcp_word(self) -> Range<usize> {
+        if self.word_last {
+            self.tag..self.tag + SRTCP_WORD
+        } else {
+            0..SRTCP_WORD
+        }
     }
-}
 
-/// Why a packet was not opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Too short, or not of version 2.
-    #[error("malformed packet")]
-    Malformed,
-    /// Its tag is wrong.
-    #[error("authentication failed")]
-    Unauthentic,
-    /// It was opened before, or is older than the window.
-    #[error("replayed packet")]
-    Replayed,
-    /// It is authentic, and of one source more than a stream may have.
-    #[error("too many sources")]
-    TooManySources,
-}
-
-/// Why a packet was not sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
-    /// Not RTP or RTCP, or no room for the tag.
-    #[error("malformed packet")]
-    Malformed,
-    /// Its index has been used with this key, or the key has none left.
-    #[error("packet index used up")]
-    IndexUsed,
-    /// It is of one source more than a stream may have.
-    #[error("too many sources")]
-    TooManySources,
+    /// Where behind the RTCP packet its tag is.
+    fn rtcp_tag(self) -> Range<usize> {
+        if self.word_last {
+            0..self.tag
+        } else {
+            SRTCP_WORD..SRTCP_WORD + self.tag
+        }
+    }
 }
 
 /// The most that sealing adds to a packet: a GCM tag and the SRTCP index.
 pub const MAX_OVERHEAD: usize = 20;
+
+/// Sources that one direction of a leg may have.
+const MAX_SOURCES: usize = 32;
+
+/// Octets of the word with the SRTCP index.
+const SRTCP_WORD: usize = 4;
+
+#[cfg(test)]
+mod tests;

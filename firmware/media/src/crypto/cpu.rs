@@ -1,0 +1,179 @@
+//! SRTP on the CPU by aws-lc: AES-GCM (RFC 7714), and AES counter mode with HMAC-SHA1
+//! (RFC 3711 §4.1.1, §4.2.1) whose pad states are computed once per key.
+
+mod raw;
+
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use iq::SrtpProfile;
+
+use super::{Index, Job, RTCP_CLEAR, SessionKey, SrtpCipher, srtcp_word, tag_length};
+
+/// The cipher that is always there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+/// Expanded session keys.
+pub struct CpuKey(Suite);
+
+enum Suite {
+    CounterMode {
+        aes: raw::Aes,
+        mac: raw::HmacSha1,
+        salt: [u8; 14],
+    },
+    Gcm {
+        aead: LessSafeKey,
+        salt: [u8; 12],
+    },
+}
+
+impl SrtpCipher for Cpu {
+    type Key = CpuKey;
+
+    fn key(&self, profile: SrtpProfile, session: &SessionKey) -> CpuKey {
+        let gcm = |algorithm| Suite::Gcm {
+            aead: LessSafeKey::new(
+                UnboundKey::new(algorithm, &session.encryption)
+                    .expect("the key derivation gives the profile's key length"),
+            ),
+            salt: fixed(&session.salt),
+        };
+        CpuKey(match profile {
+            SrtpProfile::Aes128CmSha1_80 => Suite::CounterMode {
+                aes: raw::Aes::new(&session.encryption),
+                mac: raw::HmacSha1::new(&fixed(&session.authentication)),
+                salt: fixed(&session.salt),
+            },
+            SrtpProfile::AeadAes128Gcm => gcm(&AES_128_GCM),
+            SrtpProfile::AeadAes256Gcm => gcm(&AES_256_GCM),
+        })
+    }
+
+    fn seal(&self, jobs: &mut [Job<'_, CpuKey>]) {
+        for job in jobs {
+            job.done = match &job.key.0 {
+                Suite::CounterMode { aes, mac, salt } => {
+                    let clear = job.clear();
+                    let counter = counter_block(salt, job.ssrc, job.index.number());
+                    aes.counter_mode(counter, &mut job.packet[clear..]);
+                    let tag = mac.authenticate(job.packet, &trailer(job.index));
+                    job.tag.copy_from_slice(&tag[..CM_TAG]);
+                    true
+                }
+                Suite::Gcm { aead, salt } => seal_gcm(aead, salt, job),
+            };
+        }
+    }
+
+    fn open(&self, jobs: &mut [Job<'_, CpuKey>]) {
+        for job in jobs {
+            job.done = match &job.key.0 {
+                Suite::CounterMode { aes, mac, salt } => {
+                    let tag = mac.authenticate(job.packet, &trailer(job.index));
+                    let authentic =
+                        aws_lc_rs::constant_time::verify_slices_are_equal(&tag[..CM_TAG], job.tag)
+                            .is_ok();
+                    if authentic {
+                        let clear = job.clear();
+                        let counter = counter_block(salt, job.ssrc, job.index.number());
+                        aes.counter_mode(counter, &mut job.packet[clear..]);
+                    }
+                    authentic
+                }
+                Suite::Gcm { aead, salt } => open_gcm(aead, salt, job),
+            };
+        }
+    }
+}
+
+fn seal_gcm(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, CpuKey>) -> bool {
+    let nonce = gcm_nonce(salt, job.ssrc, job.index.number());
+    let (header, body) = job.packet.split_at_mut(match job.index {
+        Index::Rtp { header, .. } => header,
+        Index::Rtcp { .. } => RTCP_CLEAR,
+    });
+    let sealed = match job.index {
+        Index::Rtp { .. } => aead.seal_in_place_separate_tag(nonce, Aad::from(&*header), body),
+        Index::Rtcp { index } => {
+            aead.seal_in_place_separate_tag(nonce, Aad::from(rtcp_associated(header, index)), body)
+        }
+    };
+    sealed.is_ok_and(|tag| {
+        job.tag.copy_from_slice(tag.as_ref());
+        true
+    })
+}
+
+fn open_gcm(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, CpuKey>) -> bool {
+    let nonce = gcm_nonce(salt, job.ssrc, job.index.number());
+    let (header, body) = job.packet.split_at_mut(match job.index {
+        Index::Rtp { header, .. } => header,
+        Index::Rtcp { .. } => RTCP_CLEAR,
+    });
+    match job.index {
+        Index::Rtp { .. } => aead
+            .open_in_place_separate_tag(nonce, Aad::from(&*header), job.tag, body)
+            .is_ok(),
+        Index::Rtcp { index } => aead
+            .open_in_place_separate_tag(
+                nonce,
+                Aad::from(rtcp_associated(header, index)),
+                job.tag,
+                body,
+            )
+            .is_ok(),
+    }
+}
+
+/// Keystream of AES counter mode from a given block on: the pseudo-random function of the
+/// key derivation. RFC 3711 §4.3.3.
+pub(crate) fn keystream(key: &[u8], counter: [u8; 16], length: usize) -> Vec<u8> {
+    let mut stream = vec![0; length];
+    raw::Aes::new(key).counter_mode(counter, &mut stream);
+    stream
+}
+
+/// (salt * 2^16) XOR (SSRC * 2^64) XOR (index * 2^16). RFC 3711 §4.1.1.
+fn counter_block(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
+    let mut block = [0; 16];
+    block[..14].copy_from_slice(salt);
+    (u128::from_be_bytes(block) ^ u128::from(ssrc) << 64 ^ u128::from(index) << 16).to_be_bytes()
+}
+
+/// Two zero octets, SSRC, six octets of index, XOR salt. RFC 7714 §8.1 and §9.1.
+fn gcm_nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> Nonce {
+    let mut block = [0; 16];
+    block[4..].copy_from_slice(salt);
+    let block = u128::from_be_bytes(block) ^ u128::from(ssrc) << 48 ^ u128::from(index);
+    Nonce::assume_unique_for_key(fixed(&block.to_be_bytes()[4..]))
+}
+
+/// What counter mode authenticates behind the packet: the rollover counter, or the word
+/// with the SRTCP index. RFC 3711 §4.2.
+fn trailer(index: Index) -> [u8; 4] {
+    match index {
+        Index::Rtp { index, .. } => {
+            let [_, _, rollover @ .., _, _] = index.to_be_bytes();
+            rollover
+        }
+        Index::Rtcp { index } => srtcp_word(index),
+    }
+}
+
+/// The associated data of SRTCP with GCM: the clear header, and the word with the index.
+/// RFC 7714 §9.2.
+fn rtcp_associated(header: &[u8], index: u32) -> [u8; RTCP_CLEAR + 4] {
+    let mut associated = [0; RTCP_CLEAR + 4];
+    associated[..RTCP_CLEAR].copy_from_slice(header);
+    associated[RTCP_CLEAR..].copy_from_slice(&srtcp_word(index));
+    associated
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes
+        .try_into()
+        .expect("the key derivation gives the profile's lengths")
+}
+
+/// Octets of the tag `HMAC_SHA1_80`.
+const CM_TAG: usize = tag_length(SrtpProfile::Aes128CmSha1_80);
