@@ -15,6 +15,14 @@ pub struct Counters {
     pub rtcp_received: u64,
     /// Compound RTCP packets of our own.
     pub rtcp_sent: u64,
+    /// Sessions held now.
+    pub sessions: u64,
+    /// Connectivity checks answered.
+    pub checks_answered: u64,
+    /// DTLS handshakes that gave keys to a verified browser.
+    pub handshakes_established: u64,
+    /// DTLS associations that failed, were not the promised browser's, or were closed by it.
+    pub handshakes_lost: u64,
     /// Packets thrown away, by reason.
     pub discarded: Discarded,
 }

@@ -21,6 +21,7 @@ pub trait Ports {
     /// Sets aside one pair per media line, or none at all when there are too few.
     fn reserve(&mut self, lines: u8) -> Option<Vec<Line>>;
 
-    /// Takes a pair back.
+    /// Takes a pair back. Outputs of the same command may still name it: a last RTCP
+    /// packet that is lost if the shell has closed the socket by then.
     fn release(&mut self, pair: PairId);
 }

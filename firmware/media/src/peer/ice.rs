@@ -43,6 +43,8 @@ pub struct Check {
     pub passed: bool,
     /// An address that was dropped to make room for it.
     pub forgotten: Option<SocketAddr>,
+    /// A user name fragment of ours that is good no more.
+    pub retired: Option<String>,
 }
 
 impl IceLite {
@@ -133,11 +135,15 @@ impl IceLite {
             return Ok(Check::refused(request.role_conflict(&key)));
         }
         let answer = request.success(from, &key);
-        let forgotten = self.note_pair(from, request.has_use_candidate(), is_current, now);
+        let nominates = request.has_use_candidate();
+        let forgotten = self.note_pair(from, nominates, now);
         Ok(Check {
             answer,
             passed: true,
             forgotten,
+            retired: (nominates && is_current)
+                .then(|| self.end_restart())
+                .flatten(),
         })
     }
 
@@ -157,13 +163,7 @@ impl IceLite {
 
     /// Notes a check that passed. Of several nominated pairs the newest wins: the
     /// browser changes its mind when its network changes.
-    fn note_pair(
-        &mut self,
-        from: SocketAddr,
-        nominates: bool,
-        is_current: bool,
-        now: Instant,
-    ) -> Option<SocketAddr> {
+    fn note_pair(&mut self, from: SocketAddr, nominates: bool, now: Instant) -> Option<SocketAddr> {
         self.first_check.get_or_insert(now);
         self.last_check = Some(now);
         let pair = Pair {
@@ -181,16 +181,16 @@ impl IceLite {
                 forgotten
             }
         };
-        if nominates && is_current {
-            // The restart is over.
-            self.previous = None;
-            self.previous_remote = None;
-        }
-        let is_selected = self.selected.is_some_and(|pair| pair.remote == from);
-        if is_selected || (nominates && (is_current || self.previous.is_some())) {
+        if nominates || self.selected.is_some_and(|pair| pair.remote == from) {
             self.selected = Some(pair);
         }
         forgotten
+    }
+
+    /// The browser has nominated with our new credentials: the old ones are over.
+    fn end_restart(&mut self) -> Option<String> {
+        self.previous_remote = None;
+        self.previous.take().map(|previous| previous.ufrag)
     }
 
     fn make_room(&mut self) -> Option<SocketAddr> {
@@ -272,6 +272,7 @@ impl Check {
             answer,
             passed: false,
             forgotten: None,
+            retired: None,
         }
     }
 }
