@@ -1,0 +1,371 @@
+//! The programs under load: Gatehouse, and Kamailio with rtpengine as the peer beside it.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Domain that every scripted browser belongs to.
+pub(crate) const DOMAIN: &str = "load.test";
+
+/// A started program with its children; ended when dropped.
+pub(crate) struct Program {
+    child: Child,
+    name: &'static str,
+}
+
+impl Program {
+    fn start(name: &'static str, command: &mut Command, log: &Path) -> Result<Self> {
+        let log_file = std::fs::File::create(log).with_context(|| format!("{}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log_file.try_clone()?)
+            .stderr(log_file)
+            .spawn()
+            .with_context(|| format!("{name} does not start: is it installed?"))?;
+        Ok(Program { child, name })
+    }
+
+    /// CPU time of the program and of its children, all threads, so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        family(self.child.id())
+            .into_iter()
+            .map(cpu_of_process)
+            .sum()
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .unwrap_or_default()
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("VmRSS:")?
+                    .trim()
+                    .split(' ')
+                    .next()?
+                    .parse()
+                    .ok()
+            })
+            .unwrap_or(0)
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended early: {status}", self.name),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let patience = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < patience {
+            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A gateway that browsers can open a WebSocket to.
+pub(crate) struct Gateway {
+    /// Where its WebSocket listens (plain, on the loopback).
+    pub(crate) web: SocketAddr,
+    /// Where its figures are, if it has such a page.
+    pub(crate) management: Option<SocketAddr>,
+    programs: Vec<Program>,
+}
+
+impl Gateway {
+    /// CPU time of all its processes so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.programs.iter().map(Program::cpu).sum()
+    }
+
+    /// Resident memory of its first process in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.programs[0].resident_kib()
+    }
+
+    fn wait_until_open(mut self) -> Result<Self> {
+        let patience = Instant::now() + Duration::from_secs(15);
+        while std::net::TcpStream::connect(self.web).is_err() {
+            for program in &mut self.programs {
+                program.check_alive()?;
+            }
+            if Instant::now() > patience {
+                bail!("{} does not listen on {}", self.programs[0].name, self.web);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(self)
+    }
+
+    /// Starts Gatehouse in front of `core`.
+    pub(crate) fn gatehouse(binary: &Path, folder: &Path, core: SocketAddr) -> Result<Self> {
+        let (web, management, media) = (free_tcp()?, free_tcp()?, free_udp()?);
+        let config = folder.join("gatehouse.toml");
+        std::fs::write(
+            &config,
+            gatehouse_config(folder, core, web, management, media),
+        )?;
+        let mut command = Command::new(binary);
+        command.arg("run").arg("--config").arg(&config);
+        let program = Program::start("gatehouse", &mut command, &folder.join("gatehouse.log"))?;
+        Gateway {
+            web,
+            management: Some(management),
+            programs: vec![program],
+        }
+        .wait_until_open()
+    }
+
+    /// Starts Kamailio with rtpengine doing the same work in front of `core`.
+    pub(crate) fn kamailio(folder: &Path, core: SocketAddr) -> Result<Self> {
+        let rtpengine = Rtpengine::start(folder)?;
+        let (web, sip) = (free_tcp()?, free_udp()?);
+        let config = folder.join("kamailio.cfg");
+        std::fs::write(&config, kamailio_config(web, sip, core, rtpengine.control))?;
+        let mut command = Command::new("kamailio");
+        command
+            .args(["-DD", "-E", "-m", "512", "-M", "32", "-f"])
+            .arg(&config);
+        command
+            .arg("-Y")
+            .arg(folder)
+            .arg("-P")
+            .arg(folder.join("kamailio.pid"));
+        let program = Program::start("kamailio", &mut command, &folder.join("kamailio.log"))?;
+        Gateway {
+            web,
+            management: None,
+            programs: vec![program, rtpengine.program],
+        }
+        .wait_until_open()
+    }
+}
+
+/// rtpengine in user space, steered by its `ng` protocol.
+pub(crate) struct Rtpengine {
+    /// Where it takes commands.
+    pub(crate) control: SocketAddr,
+    program: Program,
+    cookie: u64,
+    socket: UdpSocket,
+}
+
+impl Rtpengine {
+    /// Starts it with one worker thread per core, as it does by itself.
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
+        let (control, cli) = (free_udp()?, free_tcp()?);
+        let mut command = Command::new("rtpengine");
+        command.args([
+            "--foreground",
+            "--table=-1",
+            "--interface=127.0.0.1",
+            "--log-stderr",
+            "--log-level=4",
+        ]);
+        command.args([
+            format!("--listen-ng={control}"),
+            format!("--listen-cli={cli}"),
+        ]);
+        command.args([
+            "--port-min=40000",
+            "--port-max=49998",
+            "--timeout=600",
+            "--silent-timeout=600",
+        ]);
+        let program = Program::start("rtpengine", &mut command, &folder.join("rtpengine.log"))?;
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+        let mut engine = Rtpengine {
+            control,
+            program,
+            cookie: 0,
+            socket,
+        };
+        for _ in 0..20 {
+            if engine.command("7:command4:ping").is_ok() {
+                return Ok(engine);
+            }
+            engine.program.check_alive()?;
+        }
+        bail!("rtpengine does not answer");
+    }
+
+    /// CPU time so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.program.cpu()
+    }
+
+    /// Offers the browser's description; returns what goes to the core.
+    pub(crate) fn offer(&mut self, call: &str, sdp: &str) -> Result<String> {
+        self.describe(&format!(
+            "4:DTLS7:passive3:ICE6:remove4:SDESl3:offe7:call-id{}7:command5:offer8:from-tag1:a7:replacel6:origin18:session-connectione8:rtcp-muxl5:demuxe3:sdp{}18:transport-protocol7:RTP/AVP",
+            text(call), text(sdp)
+        ))
+    }
+
+    /// Gives the core's answer; returns what goes to the browser.
+    pub(crate) fn answer(&mut self, call: &str, sdp: &str) -> Result<String> {
+        self.describe(&format!(
+            "4:DTLS7:passive7:call-id{}7:command6:answer8:from-tag1:a7:replacel6:origin18:session-connectione3:sdp{}6:to-tag1:b",
+            text(call), text(sdp)
+        ))
+    }
+
+    fn describe(&mut self, command: &str) -> Result<String> {
+        let reply = self.command(command)?;
+        let at = reply
+            .find("3:sdp")
+            .with_context(|| format!("rtpengine answered {reply}"))?
+            + 5;
+        let (length, rest) = reply[at..].split_once(':').context("bencode")?;
+        let length: usize = length.parse()?;
+        Ok(rest[..length].to_owned())
+    }
+
+    fn command(&mut self, dictionary: &str) -> Result<String> {
+        self.cookie += 1;
+        let request = format!("{} d{dictionary}e", self.cookie);
+        self.socket.send_to(request.as_bytes(), self.control)?;
+        let mut buffer = vec![0; 65536];
+        let length = self
+            .socket
+            .recv(&mut buffer)
+            .context("no answer from rtpengine")?;
+        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+}
+
+fn text(value: &str) -> String {
+    format!("{}:{value}", value.len())
+}
+
+/// A process and all its descendants.
+fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while next < all.len() {
+        let children = format!("/proc/{0}/task/{0}/children", all[next]);
+        let found = std::fs::read_to_string(children).unwrap_or_default();
+        all.extend(
+            found
+                .split_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+        next += 1;
+    }
+    all
+}
+
+fn cpu_of_process(pid: u32) -> Duration {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Duration::ZERO;
+    };
+    tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(|line| line.split(' ').next()?.parse().ok())
+        .map(Duration::from_nanos)
+        .sum()
+}
+
+fn free_tcp() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn free_udp() -> Result<SocketAddr> {
+    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn kamailio_config(
+    web: SocketAddr,
+    sip: SocketAddr,
+    core: SocketAddr,
+    engine: SocketAddr,
+) -> String {
+    format!(
+        r#"#!KAMAILIO
+debug=0
+log_stderror=yes
+children=2
+tcp_children=2
+tcp_accept_no_cl=yes
+tcp_max_connections=8192
+listen=tcp:{web}
+listen=udp:{sip}
+loadmodule "kex.so"
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "xhttp.so"
+loadmodule "websocket.so"
+loadmodule "nathelper.so"
+loadmodule "rtpengine.so"
+modparam("rtpengine", "rtpengine_sock", "udp:{engine}")
+modparam("websocket", "keepalive_mechanism", 0)
+
+request_route {{
+  if (!mf_process_maxfwd_header("70")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
+  if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
+  if (has_totag()) {{
+    if (loose_route()) {{
+      if (is_method("BYE")) rtpengine_delete();
+      t_relay();
+    }} else if (is_method("ACK") && t_check_trans()) {{
+      t_relay();
+    }}
+    exit;
+  }}
+  if (is_method("INVITE")) {{
+    record_route();
+    rtpengine_offer("RTP/AVP DTLS=passive ICE=remove rtcp-mux-demux SDES-off replace-origin replace-session-connection");
+    t_on_reply("ANSWER");
+  }}
+  force_rport();
+  $du = "sip:{core}";
+  t_relay();
+}}
+
+onreply_route[ANSWER] {{
+  if (status =~ "2.." && has_body("application/sdp")) rtpengine_answer("DTLS=passive replace-origin replace-session-connection");
+}}
+
+event_route[xhttp:request] {{
+  if ($hdr(Upgrade) =~ "websocket") {{ if (ws_handle_handshake()) exit; }}
+  xhttp_reply("404", "Not Found", "", "");
+}}
+"#
+    )
+}
+
+fn gatehouse_config(
+    folder: &Path,
+    core: SocketAddr,
+    web: SocketAddr,
+    management: SocketAddr,
+    media: SocketAddr,
+) -> String {
+    let state = PathBuf::from(folder).join("state");
+    format!(
+        r#"[access]
+listen = "{web}"
+origins = ["http://{web}"]
+"#
+    ) + &format!("# {core} {management} {media} {}\n", state.display())
+}

@@ -1,0 +1,163 @@
+//! Many users registered and many calls held for long: nothing may be lost, nothing may stay.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::browser::Browser;
+use crate::browser_media::{BrowserMedia, Identity, Profile};
+use crate::far_end::FarEnd;
+use crate::gateway::{DOMAIN, Gateway};
+use crate::relay::{Pace, connected_call};
+
+/// Runs the soak and says what it found; an error when a packet was lost or something stayed.
+pub(crate) async fn run(
+    binary: &Path,
+    folder: &Path,
+    minutes: u64,
+    users: usize,
+    calls: usize,
+) -> Result<()> {
+    let far_end = FarEnd::start()?;
+    let gateway = Gateway::gatehouse(binary, folder, far_end.sip)?;
+    let idle_kib = gateway.resident_kib();
+    println!("gatehouse runs with {idle_kib} KiB");
+
+    let identity = Identity::new(Profile::Gcm)?;
+    let mut callers = Vec::new();
+    let mut media = Vec::new();
+    for n in 0..calls {
+        let (caller, end) = connected_call(&gateway, &identity, n).await?;
+        callers.push(caller);
+        media.push(end);
+    }
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut idlers = Vec::new();
+    for n in calls..users {
+        let mut browser = Browser::open(gateway.web, DOMAIN, &format!("user{n}")).await?;
+        browser.register(REGISTERED_FOR).await?;
+        idlers.push(tokio::spawn(stay(browser, stopped.clone())));
+    }
+    let mut talkers = Vec::new();
+    for (browser, call) in callers {
+        talkers.push(tokio::spawn(hold(browser, call, stopped.clone())));
+    }
+    println!(
+        "{users} users are registered, {calls} calls are up: {} KiB",
+        gateway.resident_kib()
+    );
+
+    let start = Instant::now();
+    let talk = tokio::task::spawn_blocking(move || -> Result<Vec<BrowserMedia>> {
+        let mut pace = Pace::default();
+        while start.elapsed() < Duration::from_secs(60 * minutes) {
+            pace.talk(&mut media, Duration::from_secs(10), true)?;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        for end in &mut media {
+            end.drain(true)?;
+        }
+        Ok(media)
+    });
+    let media = talk.await??;
+    println!(
+        "talked for {:.0} s: {} KiB",
+        start.elapsed().as_secs_f64(),
+        gateway.resident_kib()
+    );
+    if far_end.calls() != calls as u64 {
+        bail!("{} of {calls} calls are still up", far_end.calls());
+    }
+
+    stop.send_replace(true);
+    for task in idlers.into_iter().chain(talkers) {
+        task.await??;
+    }
+    let sent: u64 = media.iter().map(|end| end.sent).sum();
+    let returned: u64 = media.iter().map(|end| end.received).sum();
+    let refused: u64 = media.iter().map(|end| end.refused).sum();
+    println!(
+        "packets: {sent} sent, {} at the far end, {returned} returned, {refused} refused by SRTP",
+        far_end.packets()
+    );
+    println!("REGISTER accepted by the far end: {}", far_end.registered());
+
+    let left = settled(&gateway).await?;
+    println!("afterwards: {left}; {} KiB", gateway.resident_kib());
+    let lost = 2 * sent - far_end.packets() - returned;
+    if lost > 0 || refused > 0 {
+        bail!("{lost} packets lost, {refused} refused");
+    }
+    println!("soak passed: no packet lost, nothing left behind");
+    Ok(())
+}
+
+async fn stay(mut browser: Browser, mut stop: tokio::sync::watch::Receiver<bool>) -> Result<()> {
+    while !*stop.borrow_and_update() {
+        tokio::select! {
+            served = browser.idle(Duration::from_secs(u64::from(REGISTERED_FOR) / 2)) => served?,
+            _ = stop.changed() => break,
+        }
+        browser.register(REGISTERED_FOR).await?;
+    }
+    browser.register(0).await
+}
+
+async fn hold(
+    mut browser: Browser,
+    call: crate::browser::Call,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) -> Result<()> {
+    while !*stop.borrow_and_update() {
+        tokio::select! {
+            served = browser.idle(Duration::from_secs(u64::from(REGISTERED_FOR) / 2)) => served?,
+            _ = stop.changed() => break,
+        }
+        browser.register(REGISTERED_FOR).await?;
+    }
+    browser.hang_up(&call).await?;
+    browser.register(0).await
+}
+
+/// Waits until the gateway holds nothing any more; the gauges as they then are.
+async fn settled(gateway: &Gateway) -> Result<String> {
+    let mut seen = String::new();
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let metrics = metrics(gateway).await?;
+        let held: Vec<&str> = metrics
+            .lines()
+            .filter(|line| GAUGES.iter().any(|gauge| line.starts_with(gauge)))
+            .collect();
+        seen = held.join(", ");
+        if held.len() >= GAUGES.len() && held.iter().all(|line| line.ends_with(" 0")) {
+            return Ok(seen);
+        }
+    }
+    bail!("something stayed behind after 30 s: {seen}")
+}
+
+async fn metrics(gateway: &Gateway) -> Result<String> {
+    let Some(address) = gateway.management else {
+        bail!("no management listener")
+    };
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+/// What must be zero when all have left.
+const GAUGES: [&str; 3] = [
+    "gatehouse_sessions",
+    "gatehouse_bindings",
+    "gatehouse_relays",
+];
+
+/// Seconds; each user refreshes at half of it.
+const REGISTERED_FOR: u32 = 240;
