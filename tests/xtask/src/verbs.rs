@@ -70,14 +70,21 @@ pub(crate) fn interop_command() -> anyhow::Result<Command> {
 
 /// Measures the gateway beside the yardstick.
 pub(crate) fn bench(what: Bench) -> anyhow::Result<ExitCode> {
-    tools::debian(tools::PEERS)?;
     tools::debian(tools::YARDSTICK)?;
-    bail!("`bench {}` is not in the tree yet", name(what))
+    code(load()?.arg(name(what)))
 }
 
 /// Holds users and calls for a while.
 pub(crate) fn soak(minutes: u32) -> anyhow::Result<ExitCode> {
-    bail!("`soak --minutes {minutes}` is not in the tree yet")
+    code(load()?.args(["soak", "--minutes", &minutes.to_string()]))
+}
+
+/// The scripted browsers, with the gateway they shall load.
+fn load() -> anyhow::Result<Command> {
+    let gatehouse = workspace::build("gatehouse", &["lab"])?;
+    let mut command = workspace::command(workspace::build("load", &[])?);
+    command.arg("--gatehouse").arg(gatehouse);
+    Ok(command)
 }
 
 /// Feeds one target broken input, or lists the targets.
