@@ -1,0 +1,517 @@
+//! The endpoints towards the IMS, as many as signaling asks for: each is one port number,
+//! for UDP and for streams from and to it, so that a core can tell users apart by it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use rustls_pki_types::ServerName;
+use signaling::config::HostName;
+use signaling::{EndpointId, Input, OpenFailure, QueryId, SipTransport};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+
+use crate::counters::{AccessCounters as Count, ImsCounters};
+use crate::resolver;
+use crate::sip_stream::{self, Origin, Stream};
+use crate::sip_udp::SipUdp;
+
+/// What endpoints are made from.
+#[derive(Clone)]
+pub struct Settings {
+    /// The box's address towards the IMS; a real one, since messages name it.
+    pub address: IpAddr,
+    /// Port numbers for endpoints.
+    pub ports: RangeInclusive<u16>,
+    /// TLS towards the IMS.
+    pub tls: Option<Tls>,
+    /// The seed of the order in which port numbers are used.
+    pub seed: [u8; 32],
+}
+
+/// How the IMS is reached by TLS.
+#[derive(Clone)]
+pub struct Tls {
+    /// Believes the operator's authorities.
+    pub connector: TlsConnector,
+    /// The name that the other side's certificate must have.
+    pub server_name: ServerName<'static>,
+}
+
+/// All endpoints; the task around signaling owns them.
+pub struct Endpoints {
+    settings: Settings,
+    /// Numbers not in use, the longest unused first.
+    ports: VecDeque<u16>,
+    table: BTreeMap<EndpointId, Endpoint>,
+    next_serial: u64,
+    happenings: mpsc::Receiver<Happening>,
+    happened: mpsc::Sender<Happening>,
+    counters: Arc<ImsCounters>,
+}
+
+struct Endpoint {
+    local: SocketAddr,
+    udp: SipUdp,
+    acceptor: AbortHandle,
+    streams: BTreeMap<(SipTransport, SocketAddr), Stream>,
+}
+
+/// What the tasks of the endpoints report.
+pub(crate) enum Happening {
+    /// Something for signaling.
+    Input(Input),
+    /// Somebody connected.
+    Accepted {
+        endpoint: EndpointId,
+        stream: TcpStream,
+        remote: SocketAddr,
+    },
+    /// A stream is over.
+    Ended {
+        endpoint: EndpointId,
+        transport: SipTransport,
+        remote: SocketAddr,
+        serial: u64,
+        /// Messages were not delivered.
+        pending: bool,
+    },
+}
+
+impl Endpoints {
+    /// None open yet.
+    #[must_use]
+    pub fn new(settings: Settings, counters: Arc<ImsCounters>) -> Self {
+        let (happened, happenings) = mpsc::channel(QUEUED_HAPPENINGS);
+        Endpoints {
+            ports: shuffled(settings.ports.clone(), settings.seed),
+            settings,
+            table: BTreeMap::new(),
+            next_serial: 0,
+            happenings,
+            happened,
+            counters,
+        }
+    }
+
+    /// The next thing that signaling wants to know. Nothing is lost when the wait for it
+    /// is given up.
+    pub async fn next(&mut self) -> Input {
+        loop {
+            let happening = self.happenings.recv().await;
+            match happening.expect("this value holds a sender itself") {
+                Happening::Input(input) => return input,
+                Happening::Accepted {
+                    endpoint,
+                    stream,
+                    remote,
+                } => self.adopt(endpoint, stream, remote),
+                Happening::Ended {
+                    endpoint,
+                    transport,
+                    remote,
+                    serial,
+                    pending,
+                } => {
+                    self.forget(endpoint, transport, remote, serial);
+                    if pending {
+                        Count::count(&self.counters.connections_failed);
+                        return Input::ImsTransportFailed {
+                            endpoint,
+                            transport,
+                            to: remote,
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does [`signaling::Output::Open`]; the answer is for signaling.
+    pub fn open(&mut self, id: EndpointId) -> Input {
+        for _ in 0..ATTEMPTS.min(self.ports.len()) {
+            let Some(port) = self.ports.pop_front() else {
+                break;
+            };
+            match self.bind(id, port) {
+                Ok(endpoint) => {
+                    let local = endpoint.local;
+                    self.table.insert(id, endpoint);
+                    return Input::Opened {
+                        endpoint: id,
+                        local,
+                    };
+                }
+                Err(error) => {
+                    self.ports.push_back(port);
+                    if error.kind() != io::ErrorKind::AddrInUse {
+                        tracing::warn!(port, %error, "no endpoint towards the IMS");
+                        return self.not_opened(id, OpenFailure::Refused);
+                    }
+                }
+            }
+        }
+        self.not_opened(id, OpenFailure::NoPorts)
+    }
+
+    /// Does [`signaling::Output::Close`]. Streams send what they have queued.
+    pub fn close(&mut self, id: EndpointId) {
+        if let Some(endpoint) = self.table.remove(&id) {
+            self.ports.push_back(endpoint.local.port());
+        }
+    }
+
+    /// Does [`signaling::Output::Transmit`]; a failure that is known at once is returned.
+    pub fn transmit(
+        &mut self,
+        id: EndpointId,
+        transport: SipTransport,
+        to: SocketAddr,
+        bytes: Bytes,
+    ) -> Option<Input> {
+        let sent = match transport {
+            SipTransport::Udp => self.send_datagram(id, to, &bytes),
+            SipTransport::Tcp | SipTransport::Tls => self.send_on_stream(id, transport, to, bytes),
+        };
+        if sent {
+            Count::count(&self.counters.sent);
+            return None;
+        }
+        Count::count(&self.counters.send_failures);
+        Some(Input::ImsTransportFailed {
+            endpoint: id,
+            transport,
+            to,
+        })
+    }
+
+    /// Does [`signaling::Output::Resolve`].
+    pub fn resolve(&self, query: QueryId, name: &HostName, port: u16) {
+        let (happened, name) = (self.happened.clone(), name.to_string());
+        tokio::spawn(async move {
+            let addresses = resolver::resolve(&name, port).await;
+            let answer = Input::Resolved { query, addresses };
+            let _ = happened.send(Happening::Input(answer)).await;
+        });
+    }
+
+    /// Port numbers that are left.
+    #[must_use]
+    pub fn ports_left(&self) -> usize {
+        self.ports.len()
+    }
+
+    fn bind(&self, id: EndpointId, port: u16) -> io::Result<Endpoint> {
+        let local = SocketAddr::new(self.settings.address, port);
+        let domain = socket2::Domain::for_address(local);
+        let udp = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
+        udp.bind(&local.into())?;
+        let tcp = sip_stream::bound_socket(local)?;
+        tcp.listen(BACKLOG)?;
+        let listener = TcpListener::from_std(tcp.into())?;
+        let accepting = accept(id, listener, self.happened.clone());
+        Ok(Endpoint {
+            local,
+            udp: SipUdp::start(id, udp, self.happened.clone(), Arc::clone(&self.counters))?,
+            acceptor: tokio::spawn(accepting).abort_handle(),
+            streams: BTreeMap::new(),
+        })
+    }
+
+    fn not_opened(&self, endpoint: EndpointId, reason: OpenFailure) -> Input {
+        Count::count(&self.counters.open_failures);
+        Input::OpenFailed { endpoint, reason }
+    }
+
+    fn send_datagram(&self, id: EndpointId, to: SocketAddr, bytes: &[u8]) -> bool {
+        let Some(endpoint) = self.table.get(&id) else {
+            return false;
+        };
+        match endpoint.udp.send(bytes, to) {
+            Ok(()) => true,
+            // No room: lost on the way out, as it may be lost on the way.
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
+    fn send_on_stream(
+        &mut self,
+        id: EndpointId,
+        transport: SipTransport,
+        to: SocketAddr,
+        bytes: Bytes,
+    ) -> bool {
+        let Some(endpoint) = self.table.get_mut(&id) else {
+            return false;
+        };
+        let bytes = match endpoint.streams.get(&(transport, to)) {
+            None => bytes,
+            Some(stream) => match stream.send(bytes) {
+                Ok(()) => return true,
+                Err(sip_stream::Unsent::Clogged) => return false,
+                // It ended a moment ago: a new one takes its place.
+                Err(sip_stream::Unsent::Ended(bytes)) => bytes,
+            },
+        };
+        let origin = match transport {
+            SipTransport::Tls => match self.settings.tls.clone() {
+                Some(tls) => Origin::ConnectTls(endpoint.local, tls),
+                None => return false,
+            },
+            SipTransport::Tcp | SipTransport::Udp => Origin::Connect(endpoint.local),
+        };
+        self.next_serial += 1;
+        let stream = sip_stream::start(
+            sip_stream::Name {
+                endpoint: id,
+                transport,
+                remote: to,
+                serial: self.next_serial,
+            },
+            origin,
+            self.happened.clone(),
+            Arc::clone(&self.counters),
+        );
+        let queued = stream.send(bytes).is_ok();
+        endpoint.streams.insert((transport, to), stream);
+        queued
+    }
+
+    fn adopt(&mut self, id: EndpointId, accepted: TcpStream, remote: SocketAddr) {
+        let Some(endpoint) = self.table.get_mut(&id) else {
+            return;
+        };
+        if endpoint.streams.len() >= STREAMS_PER_ENDPOINT {
+            tracing::warn!(endpoint = id.0, "too many connections from the IMS");
+            return;
+        }
+        Count::count(&self.counters.connections_accepted);
+        self.next_serial += 1;
+        let stream = sip_stream::start(
+            sip_stream::Name {
+                endpoint: id,
+                transport: SipTransport::Tcp,
+                remote,
+                serial: self.next_serial,
+            },
+            Origin::Accepted(accepted),
+            self.happened.clone(),
+            Arc::clone(&self.counters),
+        );
+        endpoint.streams.insert((SipTransport::Tcp, remote), stream);
+    }
+
+    fn forget(&mut self, id: EndpointId, transport: SipTransport, remote: SocketAddr, serial: u64) {
+        if let Some(endpoint) = self.table.get_mut(&id)
+            && let Some(stream) = endpoint.streams.get(&(transport, remote))
+            && stream.serial == serial
+        {
+            endpoint.streams.remove(&(transport, remote));
+        }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+    }
+}
+
+async fn accept(endpoint: EndpointId, listener: TcpListener, happened: mpsc::Sender<Happening>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                let accepted = Happening::Accepted {
+                    endpoint,
+                    stream,
+                    remote,
+                };
+                if happened.send(accepted).await.is_err() {
+                    return;
+                }
+            }
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// A core that remembers a number from the box's last life meets another user late.
+fn shuffled(ports: RangeInclusive<u16>, seed: [u8; 32]) -> VecDeque<u16> {
+    let mut rng = ChaCha20Rng::from_seed(seed);
+    let mut ports: Vec<u16> = ports.collect();
+    for at in (1..ports.len()).rev() {
+        let other = rng.next_u64() % (at as u64 + 1);
+        ports.swap(at, usize::try_from(other).expect("below the length"));
+    }
+    ports.into()
+}
+
+/// Things that wait for signaling.
+const QUEUED_HAPPENINGS: usize = 4096;
+/// Port numbers tried before giving up.
+const ATTEMPTS: usize = 32;
+/// A core needs few connections to one user.
+const STREAMS_PER_ENDPOINT: usize = 8;
+const BACKLOG: i32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(ports: RangeInclusive<u16>) -> Endpoints {
+        let settings = Settings {
+            address: [127, 0, 0, 1].into(),
+            ports,
+            tls: None,
+            seed: [3; 32],
+        };
+        Endpoints::new(settings, Arc::default())
+    }
+
+    fn opened(input: Input) -> SocketAddr {
+        match input {
+            Input::Opened { local, .. } => local,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+
+    #[tokio::test]
+    async fn an_endpoint_is_one_number_for_datagrams_and_for_streams_both_ways() {
+        let mut endpoints = endpoints(46100..=46199);
+        let id = EndpointId(1);
+        let local = opened(endpoints.open(id));
+
+        let core = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let core_address = core.local_addr().unwrap();
+        let bytes = Bytes::from_static(OPTIONS);
+        assert!(
+            endpoints
+                .transmit(id, SipTransport::Udp, core_address, bytes.clone())
+                .is_none()
+        );
+        let mut buffer = [0; 2000];
+        let (len, from) = core.recv_from(&mut buffer).await.unwrap();
+        assert_eq!((&buffer[..len], from), (OPTIONS, local));
+        core.send_to(OPTIONS, local).await.unwrap();
+        assert!(matches!(
+            endpoints.next().await,
+            Input::ImsMessage { transport: SipTransport::Udp, from, .. } if from == core_address
+        ));
+
+        let core = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = core.local_addr().unwrap();
+        assert!(
+            endpoints
+                .transmit(id, SipTransport::Tcp, to, bytes.clone())
+                .is_none()
+        );
+        assert!(
+            endpoints
+                .transmit(id, SipTransport::Tcp, to, bytes)
+                .is_none()
+        );
+        let (mut stream, from) = core.accept().await.unwrap();
+        assert_eq!(from, local, "streams leave from the endpoint's own number");
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut both = vec![0; 2 * OPTIONS.len()];
+        stream.read_exact(&mut both).await.unwrap();
+        assert_eq!(both, [OPTIONS, OPTIONS].concat(), "and one is enough");
+        stream.write_all(&OPTIONS[..10]).await.unwrap();
+        stream.write_all(&OPTIONS[10..]).await.unwrap();
+        match endpoints.next().await {
+            Input::ImsMessage {
+                transport,
+                from,
+                bytes,
+                ..
+            } => {
+                assert_eq!((transport, from), (SipTransport::Tcp, to));
+                assert_eq!(&bytes[..], OPTIONS);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_core_that_connects_is_answered_on_its_connection() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut endpoints = endpoints(46200..=46299);
+        let id = EndpointId(1);
+        let local = opened(endpoints.open(id));
+        let mut core = TcpStream::connect(local).await.unwrap();
+        core.write_all(b"\r\n\r\n").await.unwrap();
+        core.write_all(OPTIONS).await.unwrap();
+        let from = match endpoints.next().await {
+            Input::ImsMessage { from, .. } => from,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(from, core.local_addr().unwrap());
+        let answer = Bytes::from_static(b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n");
+        assert!(
+            endpoints
+                .transmit(id, SipTransport::Tcp, from, answer.clone())
+                .is_none()
+        );
+        let mut read = vec![0; 2 + answer.len()];
+        core.read_exact(&mut read).await.unwrap();
+        assert_eq!(
+            &read[..2],
+            b"\r\n",
+            "a keepalive has its pong, RFC 5626 §4.4.1"
+        );
+        assert_eq!(&read[2..], &answer[..]);
+    }
+
+    #[tokio::test]
+    async fn an_absent_core_is_reported_on_each_transport() {
+        let mut endpoints = endpoints(46300..=46399);
+        let id = EndpointId(1);
+        opened(endpoints.open(id));
+        let gone = {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.local_addr().unwrap()
+        };
+        for transport in [SipTransport::Udp, SipTransport::Tcp] {
+            let failure = endpoints.transmit(id, transport, gone, Bytes::from_static(OPTIONS));
+            assert!(failure.is_none());
+            match endpoints.next().await {
+                Input::ImsTransportFailed {
+                    transport: failed,
+                    to,
+                    ..
+                } => {
+                    assert_eq!((failed, to), (transport, gone));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_port_range_is_said_and_a_closed_number_is_used_again_last() {
+        let mut endpoints = endpoints(46400..=46402);
+        let ports: Vec<_> = (0..3)
+            .map(|n| opened(endpoints.open(EndpointId(n))).port())
+            .collect();
+        assert!(matches!(
+            endpoints.open(EndpointId(9)),
+            Input::OpenFailed {
+                reason: OpenFailure::NoPorts,
+                ..
+            }
+        ));
+        endpoints.close(EndpointId(2));
+        endpoints.close(EndpointId(0));
+        tokio::task::yield_now().await;
+        assert_eq!(opened(endpoints.open(EndpointId(10))).port(), ports[2]);
+    }
+}
