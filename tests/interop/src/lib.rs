@@ -1,1 +1,8 @@
-//! TODO
+//! Gatehouse against real peers: browsers, telephones and an IMS core, each as a value that is
+//! started, asked and dropped. Nothing here reads SIP or RTP itself: tshark does.
+
+pub mod child;
+pub mod dns;
+pub mod hss;
+pub mod ims;
+pub mod network;

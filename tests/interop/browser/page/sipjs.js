@@ -1,0 +1,201 @@
+// A client on SIP.js.
+import { Inviter, Registerer, RegistererState, SessionState, UserAgent, Web } from "sip.js";
+
+export class SipJsClient {
+  constructor(options, { microphone, listen, report }) {
+    this.options = options;
+    this.microphone = microphone;
+    this.listen = listen;
+    this.report = report;
+    this.session = null;
+  }
+
+  async start() {
+    const { server, user, domain, password } = this.options;
+    this.agent = new UserAgent({
+      uri: UserAgent.makeURI(`sip:${user}@${domain}`),
+      authorizationUsername: `${user}@${domain}`,
+      authorizationPassword: password,
+      transportOptions: { server, traceSip: false },
+      logLevel: "error",
+      userAgentString: "interop",
+      sipExtension100rel: "Supported",
+      sessionDescriptionHandlerFactory: Web.defaultSessionDescriptionHandlerFactory(async () => this.microphone.clone()),
+      sessionDescriptionHandlerFactoryOptions: { iceGatheringTimeout: 500, peerConnectionConfiguration: { iceServers: [] } },
+      delegate: {
+        onConnect: () => this.report("connected"),
+        onDisconnect: (error) => {
+          this.report("disconnected");
+          if (error) this.reconnect();
+        },
+        onInvite: (invitation) => {
+          this.adopt(invitation);
+          this.report("incoming", {
+            from: invitation.remoteIdentity.uri.toString(),
+            offer: Boolean(invitation.request.body),
+          });
+        },
+      },
+    });
+    this.registerer = new Registerer(this.agent, {
+      expires: this.options.expires ?? 300,
+      regId: 1,
+      instanceId: this.options.instance ?? crypto.randomUUID(),
+    });
+    this.registerer.stateChange.addListener((state) => {
+      if (state === RegistererState.Unregistered) this.report("unregistered");
+    });
+    await this.agent.start();
+  }
+
+  async reconnect() {
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      await new Promise((later) => setTimeout(later, 500));
+      try {
+        await this.agent.reconnect();
+        await this.register();
+        return;
+      } catch {
+        // The next attempt may do better.
+      }
+    }
+  }
+
+  register() {
+    return this.registerer.register({
+      requestDelegate: {
+        onAccept: ({ message }) => this.report("registered", { status: message.statusCode }),
+        onReject: ({ message }) => this.report("registrationFailed", { status: message.statusCode, cause: message.reasonPhrase }),
+      },
+    });
+  }
+
+  unregister() {
+    return this.registerer.unregister();
+  }
+
+  stop() {
+    return this.agent.stop();
+  }
+
+  async call(target) {
+    const inviter = new Inviter(this.agent, UserAgent.makeURI(target), { earlyMedia: true });
+    this.adopt(inviter);
+    await inviter.invite({
+      requestDelegate: {
+        onProgress: ({ message }) => this.report("progress", { status: message.statusCode, answer: Boolean(message.body) }),
+        onAccept: () => this.report("accepted", { originator: "remote" }),
+        onReject: ({ message }) => this.report("failed", { originator: "remote", status: message.statusCode, cause: message.reasonPhrase }),
+      },
+    });
+  }
+
+  adopt(session) {
+    this.session = session;
+    this.held = false;
+    this.isOutgoing = session instanceof Inviter;
+    session.delegate = {
+      onSessionDescriptionHandler: (handler) => this.listen(handler.peerConnection),
+      onInvite: () => {
+        this.report("reinvite");
+        const direction = this.remoteDirection();
+        if (direction) this.report(direction === "sendonly" || direction === "inactive" ? "hold" : "unhold", { originator: "remote" });
+      },
+      onInfo: (info) => {
+        const tone = /Signal\s*=\s*(\S)/i.exec(info.request.body)?.[1];
+        info.accept();
+        if (tone) this.report("dtmf", { tone });
+      },
+      onBye: (bye) => {
+        bye.accept();
+        this.byeReceived = true;
+      },
+      onCancel: () => {
+        this.cancelled = true;
+      },
+    };
+    session.stateChange.addListener((state) => {
+      if (state === SessionState.Established) {
+        this.established = true;
+        this.report("confirmed");
+      } else if (state === SessionState.Terminated) {
+        if (this.established) {
+          this.report("ended", { originator: this.byeReceived ? "remote" : "local", cause: "Terminated" });
+        } else if (!this.isOutgoing) {
+          this.report("failed", { originator: this.cancelled ? "remote" : "local", cause: "Canceled", status: 0 });
+        }
+        this.established = false;
+        this.byeReceived = false;
+        this.cancelled = false;
+      }
+    });
+  }
+
+  remoteDirection() {
+    const sdp = this.connections()[0]?.remoteDescription?.sdp ?? "";
+    return /a=(sendrecv|sendonly|recvonly|inactive)/.exec(sdp)?.[1];
+  }
+
+  answer() {
+    return this.session.accept();
+  }
+
+  reject(status) {
+    return this.session.reject({ statusCode: status });
+  }
+
+  hangup() {
+    if (this.session.state === SessionState.Established) return this.session.bye();
+    return this.isOutgoing ? this.session.cancel() : this.session.reject();
+  }
+
+  hold() {
+    return this.setHold(true);
+  }
+
+  resume() {
+    return this.setHold(false);
+  }
+
+  setHold(hold) {
+    this.session.sessionDescriptionHandlerOptionsReInvite = { hold };
+    return this.session.invite({
+      requestDelegate: {
+        onAccept: () => this.report(hold ? "hold" : "unhold", { originator: "local" }),
+        onReject: ({ message }) => this.report("holdFailed", { status: message.statusCode }),
+      },
+    });
+  }
+
+  async dtmf(tones, how) {
+    if (how === "info") {
+      for (const tone of tones) {
+        await this.session.info({
+          requestOptions: {
+            body: {
+              contentDisposition: "render",
+              contentType: "application/dtmf-relay",
+              content: `Signal=${tone}\r\nDuration=200`,
+            },
+          },
+        });
+      }
+    } else {
+      this.session.sessionDescriptionHandler.sendDtmf(tones, { duration: 200, interToneGap: 200 });
+    }
+  }
+
+  drop() {
+    this.agent.transport._ws.close();
+  }
+
+  restartIce() {
+    this.connections()[0].restartIce();
+    return this.session.invite();
+  }
+
+  connections() {
+    const connection = this.session?.sessionDescriptionHandler?.peerConnection;
+    return connection ? [connection] : [];
+  }
+}

@@ -1,0 +1,115 @@
+//! The IMS core of the tests: Kamailio as P-, I- and S-CSCF, our HSS and name server beside it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::child::Child;
+use crate::{dns, hss, network};
+
+/// A running core.
+#[derive(Debug)]
+pub struct Ims {
+    folder: PathBuf,
+    pcscf: Child,
+    icscf: Child,
+    scscf: Child,
+}
+
+impl Ims {
+    /// Starts all parts and waits until they know each other.
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        let folder = folder.join("ims");
+        fs::create_dir_all(&folder).context("no folder for the core")?;
+        dns::start()?;
+        hss::start()?;
+        write_configuration(&folder)?;
+        let mut ims = Self {
+            pcscf: kamailio(&folder, "pcscf")?,
+            icscf: kamailio(&folder, "icscf")?,
+            scscf: kamailio(&folder, "scscf")?,
+            folder,
+        };
+        ims.wait_until_ready()?;
+        Ok(ims)
+    }
+
+    /// Kills all three CSCFs, which forget everything, and starts them again.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        for child in [&mut self.pcscf, &mut self.icscf, &mut self.scscf] {
+            child.stop(Duration::from_secs(3));
+            let _ = fs::remove_file(child.log());
+        }
+        self.pcscf = kamailio(&self.folder, "pcscf")?;
+        self.icscf = kamailio(&self.folder, "icscf")?;
+        self.scscf = kamailio(&self.folder, "scscf")?;
+        self.wait_until_ready()
+    }
+
+    /// Whether all three still run.
+    pub fn is_running(&mut self) -> bool {
+        self.pcscf.is_running() && self.icscf.is_running() && self.scscf.is_running()
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let limit = Duration::from_secs(20);
+        // The Diameter connections come up last.
+        for child in [&mut self.icscf, &mut self.scscf] {
+            child.wait_for("hss.ims.test:3868 connected", limit)?;
+        }
+        self.pcscf.wait_for("", limit)
+    }
+}
+
+fn kamailio(folder: &Path, name: &str) -> anyhow::Result<Child> {
+    let run = folder.join(format!("{name}.run"));
+    fs::create_dir_all(&run).context("no run folder")?;
+    let mut command = Command::new("kamailio");
+    command.arg("-f").arg(folder.join(format!("{name}.cfg")));
+    command
+        .args(["-DD", "-E", "-m", "64", "-M", "8", "-Y"])
+        .arg(&run);
+    Child::start(name, &mut command, folder)
+}
+
+fn write_configuration(folder: &Path) -> anyhow::Result<()> {
+    let write = |name: &str, text: &str| {
+        let text = text.replace("@FOLDER@", &folder.to_string_lossy());
+        fs::write(folder.join(name), text).with_context(|| format!("could not write {name}"))
+    };
+    write("pcscf.cfg", include_str!("../kamailio/pcscf.cfg"))?;
+    write("icscf.cfg", include_str!("../kamailio/icscf.cfg"))?;
+    write("scscf.cfg", include_str!("../kamailio/scscf.cfg"))?;
+    for (name, address) in [("icscf", network::ICSCF), ("scscf", network::SCSCF)] {
+        let text = include_str!("../kamailio/diameter.xml")
+            .replace("@NAME@", name)
+            .replace("@ADDRESS@", &address.to_string());
+        write(&format!("{name}.xml"), &text)?;
+    }
+    fs::create_dir_all(folder.join("icscf.db")).context("no folder for the I-CSCF")?;
+    write(
+        "icscf.db/nds_trusted_domains",
+        "id(int) trusted_domain(string)\n1:ims.test\n",
+    )?;
+    write(
+        "icscf.db/s_cscf",
+        "id(int) name(string) s_cscf_uri(string)\n1:first:sip\\:scscf.ims.test\\:6060\n",
+    )?;
+    write(
+        "icscf.db/s_cscf_capabilities",
+        "id(int) id_s_cscf(int) capability(int)\n1:1:0\n",
+    )?;
+    fs::create_dir_all(folder.join("scscf.db")).context("no folder for the S-CSCF")?;
+    for table in ["presentity", "active_watchers", "watchers", "xcap", "pua"] {
+        let source = Path::new("/usr/share/kamailio/dbtext/kamailio").join(table);
+        let text =
+            fs::read_to_string(&source).with_context(|| format!("no {}", source.display()))?;
+        write(&format!("scscf.db/{table}"), &text)?;
+    }
+    let version = fs::read_to_string("/usr/share/kamailio/dbtext/kamailio/version")
+        .context("no table versions")?;
+    write("scscf.db/version", &version)
+}

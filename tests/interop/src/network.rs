@@ -1,0 +1,143 @@
+//! A network of the tests' own: namespaces for interfaces, mounts and processes, so that no port
+//! clashes with the machine's, name look-ups reach our own server, packets can be dropped on one
+//! leg, and everything started here ends when the runner does.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+/// Where browsers find the gateway's page and WebSocket; plain `ws` is served on loopback only.
+pub const ACCESS_SIGNALING: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+/// The gateway's address for media towards browsers.
+pub const ACCESS_MEDIA: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// The browsers' own address, which the core must never see.
+pub const BROWSER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+/// The gateway's address towards the IMS.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+/// P-CSCF, port 5060.
+pub const PCSCF: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 10);
+/// I-CSCF, port 4060.
+pub const ICSCF: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 11);
+/// S-CSCF, port 6060.
+pub const SCSCF: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 12);
+/// HSS, port 3868.
+pub const HSS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 13);
+/// Name server, port 53.
+pub const DNS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 14);
+/// The first telephone's address; the next ones follow.
+pub const TELEPHONES: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 21);
+/// What all addresses of the core begin with; a browser must never see it.
+pub const CORE_PREFIX: &str = "127.0.1.";
+
+/// How many telephones have an address.
+const TELEPHONE_COUNT: u8 = 8;
+
+/// Set in the environment of the runner once it is inside.
+const INSIDE: &str = "GATEHOUSE_INTEROP_INSIDE";
+
+/// Whether this process is the one inside the namespaces.
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Starts this program again inside namespaces of its own; returns only if that failed.
+///
+/// The process namespace ends with its first process, however that one ends, and takes every
+/// server with it.
+pub fn enter() -> anyhow::Error {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return anyhow::Error::new(error).context("cannot find this program"),
+    };
+    let error = Command::new("unshare")
+        .args([
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child=SIGKILL",
+            "--mount-proc",
+            "--",
+        ])
+        .arg(program)
+        .args(std::env::args_os().skip(1))
+        .env(INSIDE, "1")
+        .exec();
+    anyhow::Error::new(error).context("could not run unshare (util-linux, as root)")
+}
+
+/// Gives the new network its addresses and its name server.
+pub fn set_up(folder: &Path) -> anyhow::Result<()> {
+    ip("link set lo up")?;
+    for n in 0..TELEPHONE_COUNT {
+        // A label of its own lets baresip pick one address of the interface.
+        let address = telephone(n);
+        ip(&format!("address add {address}/32 dev lo label lo:t{n}"))?;
+    }
+    ip("link add access type veth peer name access-far")?;
+    ip(&format!("address add {BROWSER}/24 dev access"))?;
+    ip(&format!("address add {ACCESS_MEDIA}/24 dev access"))?;
+    ip("link set access-far up")?;
+    ip("link set access up")?;
+    ip("route add default dev access")?;
+    let resolv = folder.join("resolv.conf");
+    fs::write(
+        &resolv,
+        format!("nameserver {DNS}\noptions timeout:1 attempts:2\n"),
+    )
+    .context("no resolv.conf")?;
+    let real = fs::canonicalize("/etc/resolv.conf").context("no /etc/resolv.conf")?;
+    run(Command::new("mount").arg("--bind").arg(resolv).arg(real))
+}
+
+/// The address of the n-th telephone.
+pub fn telephone(n: u8) -> Ipv4Addr {
+    let [a, b, c, d] = TELEPHONES.octets();
+    Ipv4Addr::new(a, b, c, d + n)
+}
+
+/// While it lives, one in twenty media packets between two addresses is lost.
+#[derive(Debug)]
+pub struct Loss;
+
+impl Loss {
+    /// Drops 5 % of the RTP and RTCP packets (not STUN, not DTLS) sent from one address to another.
+    pub fn start(from: Ipv4Addr, to: Ipv4Addr) -> anyhow::Result<Self> {
+        // RFC 7983: media starts with the bits 10.
+        let rules = format!(
+            "table ip loss {{\n chain input {{\n  type filter hook input priority 0;\n  \
+             ip saddr {from} ip daddr {to} udp length > 20 @th,64,2 2 numgen random mod 100 < 5 counter drop\n }}\n}}\n"
+        );
+        let file = std::env::temp_dir().join(format!("loss-{}.nft", std::process::id()));
+        fs::write(&file, rules).context("no rule file")?;
+        run(Command::new("nft").arg("-f").arg(&file))?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Loss {
+    fn drop(&mut self) {
+        let _ = run(Command::new("nft").args(["delete", "table", "ip", "loss"]));
+    }
+}
+
+fn ip(words: &str) -> anyhow::Result<()> {
+    run(Command::new("ip").args(words.split(' ')))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("could not start {command:?}"))?;
+    if !output.status.success() {
+        bail!(
+            "{command:?} failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
