@@ -21,6 +21,13 @@ impl Request {
         }
     }
 
+    /// A tag that is the same for each copy of the request, for answers that nothing
+    /// is remembered of; RFC 3261 §8.2.7.
+    #[must_use]
+    pub fn stateless_tag(&self) -> String {
+        stateless_tag(&self.headers)
+    }
+
     /// The same with one more header field at the end.
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {

@@ -236,6 +236,11 @@ impl Headers {
         self.list.insert(at, Header::new(name, value));
     }
 
+    /// Adds a typed value before the first field of its name, or at the top.
+    pub fn prepend_typed<T: Typed>(&mut self, value: &T) {
+        self.prepend(T::NAME, value.to_string());
+    }
+
     /// Takes out every field of this name and says how many there were.
     pub fn remove(&mut self, name: &HeaderName) -> usize {
         let before = self.list.len();

@@ -1,17 +1,32 @@
-//! Transactions, RFC 3261 §17 with RFC 6026.
+//! Transactions, RFC 3261 §17 with the corrections of RFC 6026: copies are absorbed
+//! or repeated here, and nobody above sees a message twice, but for 2xx to INVITE,
+//! which belong to the dialogs (RFC 3261 §13.3.1.4).
+//!
+//! The four machines are files of their own; [`Transactions`] is their table. A
+//! WebSocket is reliable (RFC 7118 §5).
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::id::{EndpointId, FlowId, SipTransport};
-use crate::message::{Message, Request, Response};
+use crate::message::{Request, Response};
+
+mod entry;
+mod invite_client;
+mod invite_server;
+mod key;
+mod non_invite_client;
+mod non_invite_server;
+mod table;
+
+pub use table::{Limits, Transactions};
 
 /// The other end of a hop, and the way to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Peer {
-    /// A browser on its WebSocket; reliable.
+    /// A browser on its WebSocket.
     Flow(FlowId),
     /// Someone on the IMS side.
     Ims {
@@ -64,7 +79,8 @@ pub enum Output {
         /// One message.
         bytes: Bytes,
     },
-    /// A new request. An INVITE gets a 100 by itself if no answer comes in 200 ms.
+    /// A new request. Its topmost Via says where it really came from. An INVITE gets a
+    /// 100 by itself if no answer comes in 200 ms.
     Request {
         /// To be answered under this name.
         transaction: ServerTransactionId,
@@ -121,61 +137,28 @@ pub enum Output {
     },
 }
 
-/// All transactions.
-#[derive(Debug, Default)]
-pub struct Transactions {}
-
-impl Transactions {
-    /// None yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Transactions::default()
-    }
-
-    /// Takes a message from a peer.
-    pub fn handle_message(&mut self, _peer: Peer, _message: Message, _now: Instant) {
-        todo!()
-    }
-
-    /// Sends a request other than ACK. Its topmost Via has a fresh branch.
-    pub fn send_request(
-        &mut self,
-        _peer: Peer,
-        _request: Request,
-        _now: Instant,
-    ) -> ClientTransactionId {
-        todo!()
-    }
-
-    /// Cancels an INVITE: at once, or as soon as a provisional response allows it
-    /// (RFC 3261 §9.1). The INVITE still gets its final response.
-    pub fn cancel(&mut self, _id: ClientTransactionId, _now: Instant) {
-        todo!()
-    }
-
-    /// Answers a request; may be called again for more 1xx, and for 2xx copies.
-    pub fn respond(&mut self, _id: ServerTransactionId, _response: Response, _now: Instant) {
-        todo!()
-    }
-
-    /// The flow is gone, or the peer refused.
-    pub fn handle_transport_failure(&mut self, _peer: &Peer, _now: Instant) {
-        todo!()
-    }
-
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        todo!()
-    }
-
-    /// When [`Transactions::handle_timeout`] wants to be called.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
-    }
-
-    /// What is to be done next.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
-    }
+/// What one machine wants done; the table knows for whom.
+#[derive(Debug, PartialEq)]
+enum Action {
+    /// Send these bytes to the peer.
+    Transmit(Bytes),
+    /// Pass a response to the user of the transaction.
+    Deliver(Box<Response>),
+    /// Tell the user that no response will come.
+    Fail(Failure),
+    /// Tell the user that no ACK came.
+    Unacknowledged,
 }
+
+/// Estimate of the round trip, RFC 3261 §17.1.1.1.
+pub const T1: Duration = Duration::from_millis(500);
+
+/// Longest pause between copies of a non-INVITE request or of a final response, RFC
+/// 3261 §17.1.2.2.
+pub const T2: Duration = Duration::from_secs(4);
+
+/// Longest life of a message in the network, RFC 3261 §17.1.2.2.
+pub const T4: Duration = Duration::from_secs(5);
+
+/// How long anything is tried: Timers B, F, H, J, L, M. RFC 3261 §17, RFC 6026 §7.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(32);

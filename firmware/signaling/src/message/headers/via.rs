@@ -221,7 +221,7 @@ mod tests {
                 .unwrap();
         assert_eq!(
             via.to_string(),
-            "SIP/2.0/UDP [2001:db8::9]:5070;branch = z9hG4bKx ;rport"
+            "SIP/2.0/UDP [2001:db8::9]:5070; branch = z9hG4bKx ;rport"
         );
         assert_eq!(via.branch(), Some("z9hG4bKx"));
         assert!(via.has_magic_cookie() && via.wants_rport());
