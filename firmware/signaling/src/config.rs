@@ -131,6 +131,11 @@ pub struct CallConfig {
     pub ring_time: Duration,
     /// How long a call may last.
     pub duration: Duration,
+    /// How long a call outlives the browser's media while its connection stands: the
+    /// browser may be on its way to another network.
+    pub media_grace: Duration,
+    /// How long the far end may send nothing although it should.
+    pub ims_silence: Duration,
     /// Session-Expires that is asked for, RFC 4028.
     pub session_expires: Duration,
     /// Min-SE that is insisted on, RFC 4028 §5: never below 90 s.
@@ -144,6 +149,8 @@ impl Default for CallConfig {
             per_registration: 4,
             ring_time: Duration::from_secs(120),
             duration: Duration::from_secs(4 * 3600),
+            media_grace: Duration::from_secs(5),
+            ims_silence: Duration::from_secs(120),
             session_expires: Duration::from_secs(1800),
             min_session_expires: Duration::from_secs(90),
         }

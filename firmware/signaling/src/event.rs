@@ -255,6 +255,9 @@ pub enum EndReason {
     /// An answer was not acknowledged (RFC 3261 §13.3.1.4).
     #[error("no ACK")]
     Unacknowledged,
+    /// A side does not know the call any more, or does not answer.
+    #[error("a side is gone")]
+    DialogLost,
     /// A side broke the protocol.
     #[error("protocol error")]
     Protocol,

@@ -11,6 +11,7 @@ mod input;
 pub mod message;
 mod output;
 pub mod sdp;
+pub mod session;
 pub mod transaction;
 
 use std::collections::VecDeque;

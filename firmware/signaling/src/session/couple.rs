@@ -1,0 +1,804 @@
+//! What happening on one leg means for the other: the rules of a call (spec of the
+//! B2BUA after RFC 7092), without a word of SIP.
+//!
+//! The side that calls and the side that is called may each be the browser or the
+//! IMS; the rules are the same but where they name a leg. Left out: transfer.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use iq::{AccessLoss, Command, Leg, Refusal, Reply, Reserve, SessionId};
+
+use super::early_media::{Authorization, EarlyMedia, Fork};
+use super::hold::Directions;
+use super::leg::{Farewell, Final, LegAction, LegEvent, Rejected, RejectedBy, Sdp};
+use super::mapping;
+use super::negotiation::Negotiation;
+use super::reason;
+use super::record::Chronicle;
+use crate::config::CallConfig;
+use crate::event::EndReason;
+use crate::message::{Headers, StatusCode};
+
+/// What the rules want to be done.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// Ask a leg for something.
+    Leg(Leg, LegAction),
+    /// Ask the media plane for something.
+    Iq(Command),
+}
+
+/// The rules of one call at work.
+#[derive(Debug)]
+pub(super) struct Coupling {
+    session: SessionId,
+    caller: Leg,
+    state: State,
+    /// What came with the INVITE.
+    headers: Headers,
+    negotiation: Negotiation,
+    early: EarlyMedia,
+    /// What the caller was last told before the answer.
+    rung: Option<StatusCode>,
+    /// The box's description that the caller already has.
+    told: Option<Sdp>,
+    re_offer: Option<ReOffer>,
+    /// The browser restarted ICE while another re-offer was under way: it is answered
+    /// when the media plane has its new credentials.
+    answers_on_ice: bool,
+    /// Re-offers that the box made of itself since a side last spoke.
+    reconciled: u8,
+    /// When the called side has rung long enough, or the media plane has kept quiet.
+    patience: Option<Instant>,
+    /// When a call without media from the browser ends.
+    loss_at: Option<Instant>,
+    /// When the longest allowed call ends.
+    duration_at: Option<Instant>,
+    /// When the media plane's last report is no longer waited for.
+    release_by: Option<Instant>,
+    is_reserved: bool,
+    limits: Limits,
+    chronicle: Chronicle,
+    steps: VecDeque<Step>,
+}
+
+/// What the calling side came with.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// Its offer, if it made one.
+    pub(super) offer: Option<Sdp>,
+    /// Everything else of its INVITE.
+    pub(super) headers: Headers,
+}
+
+/// Where the call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The media plane was asked for transports.
+    Reserving,
+    /// The called side was invited and has not answered.
+    Inviting,
+    /// The called side answered, and the calling side was told.
+    Up,
+    /// Both sides were told that it is over; the media plane's report is awaited.
+    Ending,
+    /// The report came, or it was given up.
+    Over,
+}
+
+/// A re-offer under way.
+#[derive(Debug)]
+struct ReOffer {
+    /// The side that waits for an answer; none if the box offers of itself.
+    from: Option<Leg>,
+    /// What both sides wished before it.
+    before: Directions,
+    /// Whether the browser's new ICE credentials are part of it.
+    restarts_ice: bool,
+    waits_for: Awaited,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// New ICE credentials of the box.
+    Ice,
+    /// The other side's answer.
+    Answer(Leg),
+}
+
+/// The settings that bound a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    ring_time: Duration,
+    duration: Duration,
+    media_grace: Duration,
+    ims_silence: Duration,
+}
+
+impl From<&CallConfig> for Limits {
+    fn from(config: &CallConfig) -> Self {
+        Limits {
+            ring_time: config.ring_time,
+            duration: config.duration,
+            media_grace: config.media_grace,
+            ims_silence: config.ims_silence,
+        }
+    }
+}
+
+impl Coupling {
+    /// A side calls. An offer that cannot be served, or none from a browser, is
+    /// turned down at once.
+    pub(super) fn start(
+        session: SessionId,
+        caller: Leg,
+        call: Call,
+        negotiation: Negotiation,
+        limits: Limits,
+        chronicle: Chronicle,
+        now: Instant,
+    ) -> Self {
+        let mut coupling = Coupling {
+            session,
+            caller,
+            state: State::Reserving,
+            headers: call.headers,
+            negotiation,
+            early: EarlyMedia::default(),
+            rung: None,
+            told: None,
+            re_offer: None,
+            answers_on_ice: false,
+            reconciled: 0,
+            patience: Some(now + MEDIA_PATIENCE),
+            loss_at: None,
+            duration_at: None,
+            release_by: None,
+            is_reserved: false,
+            limits,
+            chronicle,
+            steps: VecDeque::new(),
+        };
+        coupling.invited(call.offer.as_ref(), now);
+        coupling
+    }
+
+    /// The next thing to do.
+    pub(super) fn poll_step(&mut self) -> Option<Step> {
+        self.steps.pop_front()
+    }
+
+    /// The call's own history.
+    pub(super) fn chronicle(&mut self) -> &mut Chronicle {
+        &mut self.chronicle
+    }
+
+    /// Whether nothing is left but what the legs have to finish.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// Whether both sides are talking.
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [
+            self.patience,
+            self.loss_at,
+            self.duration_at,
+            self.release_by,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.patience) {
+            self.patience = None;
+            match self.state {
+                State::Reserving => self.media_refused(Refusal::Unavailable, now),
+                State::Inviting => self.end_of_ringing(now),
+                State::Up | State::Ending | State::Over => {}
+            }
+        }
+        if is_due(self.loss_at) {
+            self.end_by_box(EndReason::AccessMediaLost, now);
+        }
+        if is_due(self.duration_at) {
+            self.end_by_box(EndReason::DurationReached, now);
+        }
+        if is_due(self.release_by) {
+            self.release_by = None;
+            self.state = State::Over;
+        }
+    }
+
+    /// A leg tells something.
+    pub(super) fn handle_event(&mut self, leg: Leg, event: LegEvent, now: Instant) {
+        if matches!(self.state, State::Ending | State::Over) {
+            return;
+        }
+        match event {
+            LegEvent::Progress {
+                fork,
+                status,
+                answer,
+                authorization,
+                headers,
+            } => self.progress(fork, status, answer.as_ref(), authorization, headers, now),
+            LegEvent::Answered {
+                fork,
+                answer,
+                headers,
+            } => self.answered(fork, answer.as_ref(), headers, now),
+            LegEvent::Rejected(rejected) => self.rejected(leg, rejected, now),
+            LegEvent::OfferAnswered(answer) => self.offer_answered(leg, &answer, now),
+            LegEvent::Cancelled { headers } => {
+                let status = StatusCode::REQUEST_TERMINATED;
+                self.chronicle.ended(Some(leg), None, Some(status), now);
+                self.finish(status, headers, now);
+            }
+            LegEvent::HungUp { headers } => {
+                self.chronicle.ended(Some(leg), None, None, now);
+                self.finish(StatusCode::TEMPORARILY_UNAVAILABLE, headers, now);
+            }
+            LegEvent::Lost(reason) => self.end_by_box(reason, now),
+            LegEvent::ReOffered(offer) => self.re_offered(leg, offer.as_ref(), now),
+            LegEvent::ReOfferCancelled => self.re_offer_cancelled(leg),
+            LegEvent::ReAnswered(answer) => self.re_answered(leg, &answer, now),
+            LegEvent::ReOfferRejected(status) => self.re_offer_rejected(leg, status),
+            LegEvent::ReOfferDue => self.re_offer_due(leg),
+            LegEvent::RefreshDue => {
+                if self.state == State::Up && self.re_offer.is_none() {
+                    self.re_offer_of_itself(leg);
+                }
+            }
+            LegEvent::Dtmf { event, duration } => {
+                if self.state == State::Up {
+                    self.steps
+                        .push_back(Step::Iq(Command::SendDtmf(iq::SendDtmf {
+                            session: self.session,
+                            leg: leg.other(),
+                            event,
+                            duration,
+                        })));
+                }
+            }
+        }
+    }
+
+    /// The media plane answers or reports.
+    pub(super) fn handle_reply(&mut self, reply: Reply, is_access_reachable: bool, now: Instant) {
+        match reply {
+            Reply::Reserved(reserved) => self.reserved(reserved, now),
+            Reply::Refused { reason, .. } => self.media_refused(reason, now),
+            Reply::Released { report, .. } => {
+                self.chronicle.report(report);
+                self.release_by = None;
+                match self.state {
+                    State::Ending => self.state = State::Over,
+                    State::Over => {}
+                    // The media plane let the call go of itself.
+                    State::Reserving | State::Inviting | State::Up => {
+                        self.is_reserved = false;
+                        self.end_by_box(EndReason::Media, now);
+                    }
+                }
+            }
+            Reply::Connected(_) => self.loss_at = None,
+            Reply::AccessLost { loss, .. } => self.access_lost(loss, is_access_reachable, now),
+            Reply::ImsSilent { silent_for, .. } => {
+                let may_send = self.negotiation.agreed_flow(Leg::Ims).receive;
+                if self.state == State::Up && may_send && silent_for >= self.limits.ims_silence {
+                    self.end_by_box(EndReason::ImsMediaLost, now);
+                }
+            }
+            Reply::FirstMedia { .. } | Reply::DtmfReceived(_) | Reply::Audited { .. } => {}
+        }
+    }
+
+    /// The browser is back on another connection.
+    pub(super) fn handle_flow_restored(&mut self) {
+        self.reconciled = 0;
+        self.reconcile();
+    }
+
+    /// The browser's connection is gone. A call that is up lives on its media.
+    pub(super) fn handle_flow_lost(&mut self, now: Instant) {
+        match self.state {
+            State::Up if self.loss_at.is_none() => {}
+            State::Reserving | State::Inviting | State::Up => {
+                self.end_by_box(EndReason::AccessMediaLost, now);
+            }
+            State::Ending | State::Over => {}
+        }
+    }
+
+    /// Ends the call from outside.
+    pub(super) fn end_by_box(&mut self, reason: EndReason, now: Instant) {
+        let status = reason::status(reason);
+        self.chronicle.ended(None, Some(reason), Some(status), now);
+        let mut headers = Headers::new();
+        reason::push(&mut headers, reason::of_end(reason));
+        self.finish(status, headers, now);
+    }
+
+    fn invited(&mut self, offer: Option<&Sdp>, now: Instant) {
+        let verdict = match (offer, self.caller) {
+            (Some(offer), _) => self.negotiation.offered(self.caller, offer).map(|_| ()),
+            (None, Leg::Ims) => Ok(()),
+            // RFC 3261 §13.2.1 lets a browser wait for our offer; no client does.
+            (None, Leg::Access) => Err(Final::new(StatusCode::NOT_ACCEPTABLE_HERE)),
+        };
+        match verdict {
+            Ok(()) => {
+                self.is_reserved = true;
+                self.steps.push_back(Step::Iq(Command::Reserve(Reserve {
+                    session: self.session,
+                    lines: 1,
+                })));
+            }
+            Err(refusal) => self.turn_down(refusal, now),
+        }
+    }
+
+    fn reserved(&mut self, reserved: iq::Reserved, now: Instant) {
+        match self.state {
+            State::Reserving => {
+                self.negotiation.reserved(reserved);
+                let callee = self.caller.other();
+                match self.negotiation.offer(callee) {
+                    Ok(offer) => {
+                        self.state = State::Inviting;
+                        self.patience = Some(now + self.limits.ring_time);
+                        let headers = std::mem::take(&mut self.headers);
+                        self.act(callee, LegAction::Invite { offer, headers });
+                    }
+                    Err(refusal) => self.turn_down(refusal, now),
+                }
+            }
+            State::Inviting | State::Up => {
+                self.negotiation.reserved(reserved);
+                let waits = self.re_offer.as_ref().map(|re_offer| re_offer.waits_for);
+                if waits == Some(Awaited::Ice) {
+                    self.go_on_with_re_offer();
+                } else if std::mem::take(&mut self.answers_on_ice) {
+                    self.settle(Leg::Access);
+                }
+            }
+            State::Ending | State::Over => {}
+        }
+    }
+
+    fn media_refused(&mut self, refusal: Refusal, now: Instant) {
+        match self.state {
+            State::Ending => {
+                self.release_by = None;
+                self.state = State::Over;
+            }
+            State::Over => {}
+            State::Reserving | State::Inviting | State::Up => {
+                // A session that was refused is not there to be released.
+                self.is_reserved = refusal == Refusal::Unavailable;
+                self.end_by_box(EndReason::Media, now);
+            }
+        }
+    }
+
+    fn progress(
+        &mut self,
+        fork: Fork,
+        status: StatusCode,
+        answer: Option<&Sdp>,
+        authorization: Authorization,
+        headers: Headers,
+        now: Instant,
+    ) {
+        if self.state != State::Inviting {
+            return;
+        }
+        // Timer C starts again with every sign of life, RFC 3261 §16.7 step 2; the box
+        // is the end of both calls, so its own limit stays.
+        let mut description = None;
+        if let Some(answer) = answer {
+            let is_heard = self.early.offer(fork, authorization);
+            let callee = self.caller.other();
+            if is_heard && self.negotiation.fork_answered(callee, answer).is_ok() {
+                description = self.early_description();
+                self.configure();
+            }
+        }
+        let status = match status {
+            StatusCode::RINGING
+            | StatusCode::CALL_IS_BEING_FORWARDED
+            | StatusCode::QUEUED
+            | StatusCode::SESSION_PROGRESS => status,
+            _ => return,
+        };
+        if status == StatusCode::RINGING {
+            self.chronicle.ringing(now);
+        }
+        if description.is_some() || self.rung != Some(status) {
+            self.rung = Some(status);
+            let description = description.or_else(|| self.early_offer());
+            self.act(
+                self.caller,
+                LegAction::Ring {
+                    status,
+                    description,
+                    headers,
+                },
+            );
+        }
+    }
+
+    /// The box's answer for the caller, the first time there is one: a page takes one
+    /// answer, and it must stay the same.
+    fn early_description(&mut self) -> Option<Sdp> {
+        if self.told.is_some() || !self.negotiation.has_offer_of(self.caller) {
+            return None;
+        }
+        self.told = self.negotiation.answer(self.caller).ok();
+        self.told.clone()
+    }
+
+    /// The box's offer for a caller that made none: the leg sends it where a
+    /// provisional answer must carry one (RFC 3261 §13.2.1).
+    fn early_offer(&mut self) -> Option<Sdp> {
+        if self.told.is_none() && !self.negotiation.has_offer_of(self.caller) {
+            self.told = self.negotiation.offer(self.caller).ok();
+            return self.told.clone();
+        }
+        None
+    }
+
+    fn answered(&mut self, fork: Fork, answer: Option<&Sdp>, headers: Headers, now: Instant) {
+        if self.state != State::Inviting {
+            return;
+        }
+        let callee = self.caller.other();
+        // The first answer of a dialog counts (RFC 3261 §13.2.1), unless another fork's
+        // was in force until now.
+        let is_known = self.early.heard() == Some(fork);
+        let verdict = match answer {
+            Some(answer) if !is_known => self.negotiation.fork_answered(callee, answer),
+            Some(_) => Ok(()),
+            None if is_known => Ok(()),
+            None => Err(Final::new(StatusCode::NOT_ACCEPTABLE_HERE)),
+        };
+        let description = verdict.and_then(|()| self.final_description());
+        match description {
+            Ok(description) => {
+                self.state = State::Up;
+                self.patience = None;
+                self.duration_at = Some(now + self.limits.duration);
+                self.chronicle.answered(now);
+                self.configure();
+                self.act(
+                    self.caller,
+                    LegAction::Accept {
+                        description,
+                        headers,
+                    },
+                );
+                self.reconcile();
+            }
+            Err(refusal) => {
+                self.chronicle
+                    .ended(None, Some(EndReason::Protocol), Some(refusal.status), now);
+                self.finish(refusal.status, refusal.headers, now);
+            }
+        }
+    }
+
+    fn final_description(&mut self) -> Result<Sdp, Final> {
+        match &self.told {
+            Some(told) => Ok(told.clone()),
+            None if self.negotiation.has_offer_of(self.caller) => {
+                self.negotiation.answer(self.caller)
+            }
+            None => self.negotiation.offer(self.caller),
+        }
+    }
+
+    fn rejected(&mut self, leg: Leg, rejected: Rejected, now: Instant) {
+        let mapped = match (rejected.origin, leg) {
+            (RejectedBy::Silence | RejectedBy::Peer, Leg::Ims) => {
+                mapping::to_access(rejected.status)
+            }
+            (RejectedBy::Silence | RejectedBy::Peer | RejectedBy::NoFlow, _) => {
+                mapping::to_ims(rejected.status)
+            }
+        };
+        let mut headers = rejected.headers;
+        if mapped.status != rejected.status {
+            reason::push_if_absent(&mut headers, reason::of_status(rejected.status));
+        }
+        if mapped.retry_after {
+            reason::retry_later(&mut headers);
+        }
+        self.chronicle
+            .ended(Some(leg), None, Some(mapped.status), now);
+        self.finish(mapped.status, headers, now);
+    }
+
+    fn offer_answered(&mut self, leg: Leg, answer: &Sdp, now: Instant) {
+        match self.negotiation.answered(leg, answer) {
+            Ok(()) => {
+                self.configure();
+                self.reconciled = 0;
+                self.reconcile();
+            }
+            // RFC 3261 §13.2.2.4: an answer in an ACK cannot be turned down, only the call.
+            Err(_) => self.end_by_box(EndReason::Protocol, now),
+        }
+    }
+
+    fn end_of_ringing(&mut self, now: Instant) {
+        let status = StatusCode::TEMPORARILY_UNAVAILABLE;
+        self.chronicle.ended(None, None, Some(status), now);
+        let mut headers = Headers::new();
+        reason::push(&mut headers, reason::of_status(StatusCode::REQUEST_TIMEOUT));
+        self.finish(status, headers, now);
+    }
+
+    fn access_lost(&mut self, loss: AccessLoss, is_access_reachable: bool, now: Instant) {
+        match self.state {
+            State::Reserving | State::Ending | State::Over => {}
+            State::Inviting | State::Up => match loss {
+                // The browser may be on its way to another network.
+                AccessLoss::ConsentExpired | AccessLoss::Closed if is_access_reachable => {
+                    self.loss_at.get_or_insert(now + self.limits.media_grace);
+                }
+                AccessLoss::ConsentExpired
+                | AccessLoss::Closed
+                | AccessLoss::IceTimeout
+                | AccessLoss::DtlsFailed
+                | AccessLoss::FingerprintMismatch => {
+                    self.end_by_box(EndReason::AccessMediaLost, now);
+                }
+            },
+        }
+    }
+
+    fn turn_down(&mut self, refusal: Final, now: Instant) {
+        self.chronicle.ended(None, None, Some(refusal.status), now);
+        self.finish(refusal.status, refusal.headers, now);
+    }
+
+    /// Tells both sides that it is over; a leg that ended of itself takes no notice.
+    fn finish(&mut self, status: StatusCode, headers: Headers, now: Instant) {
+        if matches!(self.state, State::Ending | State::Over) {
+            return;
+        }
+        for leg in [self.caller.other(), self.caller] {
+            let headers = headers.clone();
+            self.act(leg, LegAction::HangUp(Farewell { status, headers }));
+        }
+        self.patience = None;
+        self.loss_at = None;
+        self.duration_at = None;
+        self.re_offer = None;
+        if self.is_reserved {
+            self.state = State::Ending;
+            self.release_by = Some(now + RELEASE_PATIENCE);
+            self.steps.push_back(Step::Iq(Command::Release {
+                session: self.session,
+            }));
+        } else {
+            self.state = State::Over;
+        }
+        self.chronicle.codec(self.negotiation.codec());
+    }
+
+    fn configure(&mut self) {
+        if let Some(configure) = self.negotiation.configure(self.session) {
+            self.steps
+                .push_back(Step::Iq(Command::Configure(configure)));
+        }
+    }
+
+    fn act(&mut self, leg: Leg, action: LegAction) {
+        self.steps.push_back(Step::Leg(leg, action));
+    }
+}
+
+/// Offers within the call.
+impl Coupling {
+    fn re_offered(&mut self, leg: Leg, offer: Option<&Sdp>, now: Instant) {
+        self.reconciled = 0;
+        let Some(offer) = offer else {
+            // Its answer comes as `OfferAnswered`.
+            let offer = self.negotiation.offer(leg);
+            return self.answer_re_offer(leg, offer);
+        };
+        let before = self.negotiation.directions();
+        let changes = match self.negotiation.offered(leg, offer) {
+            Ok(changes) => changes,
+            Err(refusal) => return self.act(leg, LegAction::RejectReOffer(refusal)),
+        };
+        let restarts_ice = leg == Leg::Access && changes.ice_restart;
+        if restarts_ice {
+            self.restart_ice(now);
+        }
+        if self.re_offer.is_some() || self.state != State::Up {
+            // One thing at a time: this side is answered from what is known, and the
+            // other one hears of it when its own offer is settled.
+            self.answers_on_ice = restarts_ice;
+            if !restarts_ice {
+                self.settle(leg);
+            }
+            return;
+        }
+        self.re_offer = Some(ReOffer {
+            from: Some(leg),
+            before,
+            restarts_ice,
+            waits_for: Awaited::Ice,
+        });
+        if !restarts_ice {
+            self.go_on_with_re_offer();
+        }
+    }
+
+    fn restart_ice(&mut self, now: Instant) {
+        // The browser is looking for a path: its time counts from here.
+        if self.loss_at.is_some() {
+            self.loss_at = Some(now + ICE_PATIENCE);
+        }
+        self.steps.push_back(Step::Iq(Command::RestartIce {
+            session: self.session,
+        }));
+    }
+
+    /// Asks the other side if it must be asked, else answers.
+    fn go_on_with_re_offer(&mut self) {
+        let Some(re_offer) = &mut self.re_offer else {
+            return;
+        };
+        let Some(from) = re_offer.from else {
+            self.re_offer = None;
+            return;
+        };
+        let other = from.other();
+        if self.negotiation.is_stale(other) {
+            re_offer.waits_for = Awaited::Answer(other);
+            if let Ok(offer) = self.negotiation.offer(other) {
+                return self.act(other, LegAction::ReOffer(offer));
+            }
+        }
+        self.re_offer = None;
+        self.settle(from);
+        self.reconcile();
+    }
+
+    /// Answers a side from what is known.
+    fn settle(&mut self, leg: Leg) {
+        let answer = self.negotiation.answer(leg);
+        self.answer_re_offer(leg, answer);
+        self.configure();
+    }
+
+    fn answer_re_offer(&mut self, leg: Leg, description: Result<Sdp, Final>) {
+        let action = match description {
+            Ok(description) => LegAction::AnswerReOffer(description),
+            Err(refusal) => LegAction::RejectReOffer(refusal),
+        };
+        self.act(leg, action);
+    }
+
+    fn re_answered(&mut self, leg: Leg, answer: &Sdp, now: Instant) {
+        let Some(re_offer) = self.awaited(leg) else {
+            return;
+        };
+        if self.negotiation.answered(leg, answer).is_err() {
+            // RFC 6337 §3.1: an answer that makes no sense leaves nothing to go on with.
+            return self.end_by_box(EndReason::Protocol, now);
+        }
+        match re_offer.from {
+            Some(from) => self.settle(from),
+            None => self.configure(),
+        }
+        self.reconcile();
+    }
+
+    fn re_offer_rejected(&mut self, leg: Leg, status: StatusCode) {
+        let Some(re_offer) = self.awaited(leg) else {
+            return;
+        };
+        let Some(from) = re_offer.from else {
+            self.negotiation.offer_rejected(leg);
+            return;
+        };
+        // A browser that is away for the moment must not keep the core waiting, and
+        // credentials that were already changed cannot be changed back.
+        let is_away = from == Leg::Ims && status == StatusCode::FLOW_FAILED;
+        if is_away || re_offer.restarts_ice {
+            self.negotiation.offer_rejected(leg);
+            return self.settle(from);
+        }
+        self.negotiation.offer_rejected(leg);
+        self.negotiation.forget_offer(from, re_offer.before);
+        self.act(
+            from,
+            LegAction::RejectReOffer(Final::new(mapping::re_offer(status))),
+        );
+    }
+
+    fn re_offer_due(&mut self, leg: Leg) {
+        let waits = self.re_offer.as_ref().map(|re_offer| re_offer.waits_for);
+        if waits != Some(Awaited::Answer(leg)) {
+            return;
+        }
+        self.negotiation.offer_rejected(leg);
+        if self.negotiation.is_stale(leg)
+            && let Ok(offer) = self.negotiation.offer(leg)
+        {
+            return self.act(leg, LegAction::ReOffer(offer));
+        }
+        // What the other side offered meanwhile has settled it.
+        if let Some(from) = self.re_offer.take().and_then(|re_offer| re_offer.from) {
+            self.settle(from);
+        }
+    }
+
+    fn re_offer_cancelled(&mut self, leg: Leg) {
+        if let Some(re_offer) = &mut self.re_offer
+            && re_offer.from == Some(leg)
+        {
+            re_offer.from = None;
+            self.negotiation.forget_offer(leg, re_offer.before);
+        }
+    }
+
+    fn awaited(&mut self, leg: Leg) -> Option<ReOffer> {
+        self.re_offer
+            .take_if(|re_offer| re_offer.waits_for == Awaited::Answer(leg))
+    }
+
+    /// Offers to a side whose agreement is no longer what both sides want.
+    fn reconcile(&mut self) {
+        if self.state != State::Up || self.re_offer.is_some() {
+            return;
+        }
+        for leg in [Leg::Access, Leg::Ims] {
+            if self.negotiation.is_stale(leg) && self.reconciled < RECONCILE_MAX {
+                self.reconciled += 1;
+                return self.re_offer_of_itself(leg);
+            }
+        }
+    }
+
+    fn re_offer_of_itself(&mut self, leg: Leg) {
+        let before = self.negotiation.directions();
+        if let Ok(offer) = self.negotiation.offer(leg) {
+            self.re_offer = Some(ReOffer {
+                from: None,
+                before,
+                restarts_ice: false,
+                waits_for: Awaited::Answer(leg),
+            });
+            self.act(leg, LegAction::ReOffer(offer));
+        }
+    }
+}
+
+/// How long the media plane may take to set transports aside.
+const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the media plane's last report is waited for.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a browser that restarts ICE may take to find a path; the media plane
+/// gives up after the same time.
+const ICE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often the box offers of itself before it waits for a side to speak.
+const RECONCILE_MAX: u8 = 3;

@@ -1,0 +1,172 @@
+//! The words in which a leg and the rest of a session speak: calls, offers and
+//! answers, whatever protocol carries them. [`sip`](super::sip) speaks them in SIP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use iq::Private;
+
+use super::early_media::{Authorization, Fork};
+use crate::event::EndReason;
+use crate::message::{Headers, StatusCode};
+
+/// A session description as text, to be read by [`sdp`](crate::sdp) only.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Sdp(pub(super) Bytes);
+
+impl std::fmt::Debug for Sdp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sdp({} bytes)", self.0.len())
+    }
+}
+
+/// What a leg tells the session.
+#[derive(Clone, Debug)]
+pub(super) enum LegEvent {
+    /// The called side shows a sign of life before its final answer.
+    Progress {
+        /// Which branch of the call.
+        fork: Fork,
+        /// 180 to 189.
+        status: StatusCode,
+        /// Its answer to the offer of `Invite`, if it came with it.
+        answer: Option<Sdp>,
+        /// What the network says about early media.
+        authorization: Authorization,
+        /// What else the other side may be told.
+        headers: Headers,
+    },
+    /// The called side took the call.
+    Answered {
+        /// Which branch of the call.
+        fork: Fork,
+        /// Its answer, unless it came earlier.
+        answer: Option<Sdp>,
+        /// What else the other side may be told.
+        headers: Headers,
+    },
+    /// The called side will not take the call.
+    Rejected(Rejected),
+    /// The calling side answered an offer that the box made in its acceptance or in a
+    /// provisional answer.
+    OfferAnswered(Sdp),
+    /// The calling side gave up before its call was answered.
+    Cancelled {
+        /// What it said about it.
+        headers: Headers,
+    },
+    /// The side ended the call.
+    HungUp {
+        /// What it said about it.
+        headers: Headers,
+    },
+    /// The leg is gone without the side having said so.
+    Lost(EndReason),
+    /// The side offers again within the call; without a description it asks for an offer.
+    ReOffered(Option<Sdp>),
+    /// The side took back what it re-offered before it was answered.
+    ReOfferCancelled,
+    /// The side answered what the box re-offered.
+    ReAnswered(Sdp),
+    /// The side turned down what the box re-offered, or did not answer it.
+    ReOfferRejected(StatusCode),
+    /// Both sides of the leg offered at once; the time to wait is over (RFC 3261 §14.1).
+    ReOfferDue,
+    /// The session timer wants an offer that changes nothing, RFC 4028 §7.4.
+    RefreshDue,
+    /// A key was pressed, told by signalling.
+    Dtmf {
+        /// Its code in RFC 4733.
+        event: Private<u8>,
+        /// How long it was pressed.
+        duration: Duration,
+    },
+}
+
+/// A final answer that is none.
+#[derive(Clone, Debug)]
+pub(super) struct Rejected {
+    /// Its status.
+    pub(super) status: StatusCode,
+    /// All that came with it.
+    pub(super) headers: Headers,
+    /// Where it comes from.
+    pub(super) origin: RejectedBy,
+}
+
+/// Who or what turned a call down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RejectedBy {
+    /// The peer, by a final response.
+    Peer,
+    /// Nobody: the peer did not answer in time, or could not be reached.
+    Silence,
+    /// The browser's connection is gone.
+    NoFlow,
+}
+
+/// What the session asks of a leg.
+#[derive(Clone, Debug)]
+pub(super) enum LegAction {
+    /// Call the side.
+    Invite {
+        /// The offer.
+        offer: Sdp,
+        /// What else the other side said that may be told here.
+        headers: Headers,
+    },
+    /// Tell the calling side how its call is going.
+    Ring {
+        /// 180 to 189.
+        status: StatusCode,
+        /// The box's answer to the side's offer, or its offer if the side made none.
+        description: Option<Sdp>,
+        /// What else the other side said that may be told here.
+        headers: Headers,
+    },
+    /// Take the call that the side makes.
+    Accept {
+        /// The answer to its offer, or an offer if it made none. Also if it went out
+        /// before: the leg knows where it must be repeated.
+        description: Sdp,
+        /// What else the other side said that may be told here.
+        headers: Headers,
+    },
+    /// Offer again within the call.
+    ReOffer(Sdp),
+    /// Answer the side's re-offer, or offer if it asked for one.
+    AnswerReOffer(Sdp),
+    /// Turn the side's re-offer down.
+    RejectReOffer(Final),
+    /// End the call whatever its state: cancel it, hang up, or turn it down.
+    HangUp(Farewell),
+}
+
+/// A final failure and what goes with it.
+#[derive(Clone, Debug)]
+pub(super) struct Final {
+    /// Its status.
+    pub(super) status: StatusCode,
+    /// Header fields besides those of every response.
+    pub(super) headers: Headers,
+}
+
+impl Final {
+    /// A bare status.
+    #[must_use]
+    pub(super) fn new(status: StatusCode) -> Self {
+        Final {
+            status,
+            headers: Headers::new(),
+        }
+    }
+}
+
+/// How a leg is ended by the box.
+#[derive(Clone, Debug)]
+pub(super) struct Farewell {
+    /// The status if the side's call was not answered yet.
+    pub(super) status: StatusCode,
+    /// Reason headers (RFC 3326) and what else is told.
+    pub(super) headers: Headers,
+}

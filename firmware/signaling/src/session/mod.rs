@@ -1,0 +1,259 @@
+//! One call: two legs and the rules that couple them, as one value that is fed and
+//! drained. TS 24.229 §5.1.3 and §5.1.4, RFC 7092.
+//!
+//! [`SipLeg`](sip::SipLeg) speaks SIP with one side; [`Coupling`](couple::Coupling)
+//! knows what happening on one side means for the other; [`Outside`] is the world.
+//! Left out: transfer, emergency calls, INVITE with Replaces.
+
+mod couple;
+mod early_media;
+mod hold;
+mod leg;
+mod mapping;
+mod negotiation;
+mod outside;
+mod reason;
+mod record;
+mod sip;
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+use iq::{Leg, Private, Reply, SessionId};
+use rand_core::Rng;
+
+use crate::event::{EndReason, Event};
+use crate::message::{Request, Response};
+use crate::sdp::CodecPolicy;
+use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
+use couple::{Coupling, Step};
+use negotiation::Negotiation;
+use record::Chronicle;
+use sip::SipLeg;
+
+pub use outside::Outside;
+pub use sip::Target;
+
+/// One call.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    access: SipLeg,
+    ims: SipLeg,
+    coupling: Coupling,
+    is_recorded: bool,
+}
+
+impl Session {
+    /// A side calls; `callee` says how the other side is called. `None` if the INVITE
+    /// was turned down at once, and answered so.
+    pub fn start(
+        id: SessionId,
+        caller: Leg,
+        transaction: ServerTransactionId,
+        invite: Request,
+        callee: Target,
+        outside: &mut impl Outside,
+    ) -> Option<Self> {
+        let headers = invite.headers.clone();
+        let (calling_leg, offer) = SipLeg::called(caller, transaction, invite, outside)?;
+        let called_leg = SipLeg::idle(caller.other(), callee, outside);
+        let now = outside.now();
+        let random = [outside.rng().next_u64(), outside.rng().next_u64()];
+        let party = |address: Result<crate::message::NameAddr, _>| {
+            Private::new(
+                address
+                    .map(|party| party.uri.to_string())
+                    .unwrap_or_default(),
+            )
+        };
+        let chronicle = Chronicle::new(id, caller, party(headers.from()), party(headers.to()), now);
+        let coupling = Coupling::start(
+            id,
+            caller,
+            couple::Call { offer, headers },
+            Negotiation::new(CodecPolicy::default(), random),
+            outside.config().into(),
+            chronicle,
+            now.monotonic,
+        );
+        let (access, ims) = match caller {
+            Leg::Access => (calling_leg, called_leg),
+            Leg::Ims => (called_leg, calling_leg),
+        };
+        let mut session = Session {
+            id,
+            access,
+            ims,
+            coupling,
+            is_recorded: false,
+        };
+        session.run(outside);
+        Some(session)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The tag in To of every request that a side sends inside this call.
+    #[must_use]
+    pub fn local_tag(&self, leg: Leg) -> &str {
+        match leg {
+            Leg::Access => self.access.local_tag(),
+            Leg::Ims => self.ims.local_tag(),
+        }
+    }
+
+    /// Whether the call is answered and not ended.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.coupling.is_up()
+    }
+
+    /// Whether nothing is left to be done: the session can be forgotten.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_recorded && self.access.is_over() && self.ims.is_over()
+    }
+
+    /// A request inside this call, other than ACK and CANCEL.
+    pub fn handle_request(
+        &mut self,
+        leg: Leg,
+        transaction: ServerTransactionId,
+        request: Request,
+        outside: &mut impl Outside,
+    ) {
+        self.leg(leg).handle_request(transaction, request, outside);
+        self.run(outside);
+    }
+
+    /// An ACK to a 2xx.
+    pub fn handle_ack(&mut self, leg: Leg, request: &Request, outside: &mut impl Outside) {
+        self.leg(leg).handle_ack(request, outside);
+        self.run(outside);
+    }
+
+    /// An INVITE was cancelled; it has no final answer yet.
+    pub fn handle_cancelled(
+        &mut self,
+        leg: Leg,
+        invite: ServerTransactionId,
+        cancel: &Request,
+        outside: &mut impl Outside,
+    ) {
+        self.leg(leg).handle_cancelled(invite, cancel, outside);
+        self.run(outside);
+    }
+
+    /// A response to a request of this call.
+    pub fn handle_response(
+        &mut self,
+        leg: Leg,
+        transaction: ClientTransactionId,
+        response: Response,
+        outside: &mut impl Outside,
+    ) {
+        self.leg(leg)
+            .handle_response(transaction, response, outside);
+        self.run(outside);
+    }
+
+    /// A request of this call gets no response.
+    pub fn handle_failed(
+        &mut self,
+        leg: Leg,
+        transaction: ClientTransactionId,
+        failure: Failure,
+        outside: &mut impl Outside,
+    ) {
+        self.leg(leg).handle_failed(transaction, failure, outside);
+        self.run(outside);
+    }
+
+    /// The media plane answers or reports on this call.
+    pub fn handle_reply(&mut self, reply: Reply, outside: &mut impl Outside) {
+        let is_reachable = outside.is_reachable(Leg::Access);
+        let now = outside.now().monotonic;
+        self.coupling.handle_reply(reply, is_reachable, now);
+        self.run(outside);
+    }
+
+    /// The browser's connection is gone; it may come back.
+    pub fn handle_flow_lost(&mut self, outside: &mut impl Outside) {
+        self.coupling.handle_flow_lost(outside.now().monotonic);
+        self.run(outside);
+    }
+
+    /// The browser is back, on another connection.
+    pub fn handle_flow_restored(&mut self, outside: &mut impl Outside) {
+        self.coupling.handle_flow_restored();
+        self.run(outside);
+    }
+
+    /// Ends the call, whatever its state.
+    pub fn end(&mut self, reason: EndReason, outside: &mut impl Outside) {
+        self.coupling.end_by_box(reason, outside.now().monotonic);
+        self.run(outside);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, outside: &mut impl Outside) {
+        self.access.handle_timeout(outside);
+        self.ims.handle_timeout(outside);
+        self.coupling.handle_timeout(outside.now().monotonic);
+        self.run(outside);
+    }
+
+    /// When `handle_timeout` wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [
+            self.access.poll_timeout(),
+            self.ims.poll_timeout(),
+            self.coupling.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Carries words between the legs and the rules until nobody has any left.
+    fn run(&mut self, outside: &mut impl Outside) {
+        loop {
+            let now = outside.now().monotonic;
+            if let Some(event) = self.access.poll_event() {
+                self.coupling.handle_event(Leg::Access, event, now);
+            } else if let Some(event) = self.ims.poll_event() {
+                self.coupling.handle_event(Leg::Ims, event, now);
+            } else if let Some(step) = self.coupling.poll_step() {
+                match step {
+                    Step::Leg(leg, action) => self.leg(leg).perform(action, outside),
+                    Step::Iq(command) => outside.iq(command),
+                }
+            } else {
+                break;
+            }
+        }
+        for news in self.coupling.chronicle().take_news() {
+            outside.event(news);
+        }
+        if self.coupling.is_over() && !self.is_recorded {
+            self.is_recorded = true;
+            let now = outside.now().monotonic;
+            let record = self.coupling.chronicle().record(now);
+            outside.event(Event::CallEnded(record));
+        }
+    }
+
+    fn leg(&mut self, leg: Leg) -> &mut SipLeg {
+        match leg {
+            Leg::Access => &mut self.access,
+            Leg::Ims => &mut self.ims,
+        }
+    }
+}
