@@ -1,6 +1,7 @@
 //! The eIMS-AGW of TS 23.334 without a socket: ICE, DTLS, SRTP, RTP and relaying as
 //! one value that is fed and drained. Each worker thread owns one [`Relays`].
 
+mod clock;
 mod config;
 pub mod counters;
 pub mod crypto;

@@ -106,3 +106,78 @@ const PADDING_BIT: u8 = 0x20;
 const EXTENSION_BIT: u8 = 0x10;
 const CSRC_COUNT_MASK: u8 = 0x0f;
 const MARKER_BIT: u8 = 0x80;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn contributing_sources_extension_and_padding_are_stepped_over() {
+        let mut packet = vec![0xb2, 0xe0, 0, 5, 0, 0, 0, 9, 0, 0, 0, 7];
+        packet.extend([1; 8]);
+        packet.extend([0xbe, 0xde, 0, 2, 1, 1, 1, 1, 1, 1, 1, 1]);
+        packet.extend(*b"sound");
+        packet.extend([0, 0, 3]);
+
+        let header = Header::parse(&packet).unwrap();
+        assert_eq!(header.payload(&packet), b"sound");
+        assert_eq!(
+            header,
+            Header {
+                marker: true,
+                payload_type: 96,
+                sequence: 5,
+                timestamp: 9,
+                ssrc: 7,
+                payload_start: 32,
+                payload_end: 37,
+            }
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let fixed = [0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
+        let with = |first: u8, rest: &[u8]| [&[first][..], &fixed[1..], rest].concat();
+        for packet in [
+            fixed[..11].to_vec(),
+            with(0x40, &[]),
+            with(0x81, &[0; 3]),
+            with(0x90, &[0; 3]),
+            with(0x90, &[0, 0, 0, 1, 0, 0, 0]),
+            with(0xa0, &[0]),
+            with(0xa0, &[2]),
+        ] {
+            assert_eq!(Header::parse(&packet), Err(Malformed), "{packet:?}");
+        }
+        assert_eq!(Header::parse(&fixed).unwrap().payload_len(), 0);
+        let only_padding = with(0xa0, &[0, 0, 0, 4]);
+        assert_eq!(Header::parse(&only_padding).unwrap().payload_len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_that_was_written_is_read_again(
+            marker: bool, payload_type in 0u8..128, sequence: u16, timestamp: u32, ssrc: u32,
+            payload in 0usize..50,
+        ) {
+            let header = Header {
+                marker, payload_type, sequence, timestamp, ssrc,
+                payload_start: 12,
+                payload_end: 12 + payload,
+            };
+            let mut packet = vec![0; 12 + payload];
+            header.write(&mut packet);
+            prop_assert_eq!(Header::parse(&packet), Ok(header));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            if let Ok(header) = Header::parse(&bytes) {
+                prop_assert!(header.payload(&bytes).len() <= bytes.len() - 12);
+            }
+        }
+    }
+}

@@ -14,6 +14,7 @@ pub use dtls_keys::{EXPORTER_LABEL, Keys, WrongLength, exported_length};
 pub use inbound::{Inbound, OpenError};
 use iq::{Private, SrtpProfile};
 pub use outbound::{Outbound, SealError};
+pub(crate) use replay::ReplayWindow;
 
 use crate::crypto::{RTCP_CLEAR, tag_length};
 
