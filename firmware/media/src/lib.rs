@@ -15,6 +15,7 @@ pub mod quality;
 mod relay;
 pub mod rewrite;
 pub mod rtcp;
+mod sequence;
 pub mod srtp;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -12,6 +12,7 @@ use rand_core::Rng;
 
 use crate::clock::{is_later, ticks};
 use crate::packet::rtp;
+use crate::sequence::{Place, Sequence};
 use crate::srtp::ReplayWindow;
 
 /// Turns the packets of changing sources into one stream.
@@ -31,11 +32,8 @@ struct Source {
     ssrc: u32,
     /// From its timestamps to ours.
     offset: u32,
-    /// Sequence numbers, extended beyond 16 bits.
+    sequence: Sequence,
     seen: ReplayWindow<2>,
-    highest: u64,
-    /// What would follow a packet that was far off the sequence. RFC 3550 §A.1.
-    resumes_at: Option<u16>,
 }
 
 impl Rewriter {
@@ -143,39 +141,28 @@ impl Rewriter {
 
 impl Source {
     fn new(header: &rtp::Header, offset: u32) -> Self {
-        // One cycle up, so that a packet from before the first one has a number too.
-        let highest = 1 << 16 | u64::from(header.sequence);
+        let sequence = Sequence::new(header.sequence);
         let mut seen = ReplayWindow::new();
-        seen.insert(highest);
+        seen.insert(sequence.highest());
         Source {
             ssrc: header.ssrc,
             offset,
+            sequence,
             seen,
-            highest,
-            resumes_at: None,
         }
     }
 
-    /// Takes a packet of this source; false when it has started anew. RFC 3550 §A.1.
+    /// Takes a packet of this source; false when it has started anew.
     fn accept(&mut self, sequence: u16) -> Result<bool, Unwanted> {
-        let step = sequence.wrapping_sub(self.highest as u16) as i16;
-        if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&step) {
-            let resumed = self.resumes_at == Some(sequence);
-            self.resumes_at = Some(sequence.wrapping_add(1));
-            return if resumed {
-                Ok(false)
-            } else {
-                Err(Unwanted::Stray)
-            };
+        match self.sequence.place(sequence) {
+            Place::Running(index) if self.seen.is_fresh(index) => {
+                self.seen.insert(index);
+                Ok(true)
+            }
+            Place::Running(_) => Err(Unwanted::Duplicate),
+            Place::Astray => Err(Unwanted::Stray),
+            Place::Restarted => Ok(false),
         }
-        let index = self.highest.saturating_add_signed(i64::from(step));
-        if !self.seen.is_fresh(index) {
-            return Err(Unwanted::Duplicate);
-        }
-        self.seen.insert(index);
-        self.highest = self.highest.max(index);
-        self.resumes_at = None;
-        Ok(true)
     }
 }
 
@@ -190,10 +177,6 @@ pub enum Unwanted {
     Stray,
 }
 
-/// A jump ahead that still is loss. RFC 3550 §A.1.
-const MAX_DROPOUT: i16 = 3000;
-/// A jump back that still is reordering. RFC 3550 §A.1.
-const MAX_MISORDER: i16 = 100;
 /// How long packets of a source that was left may still be on their way.
 const STRAGGLERS: Duration = Duration::from_millis(250);
 /// Between the last packet of one source and the first of the next: one usual packet.
