@@ -4,6 +4,7 @@
 mod raw;
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use iq::SrtpProfile;
 
 use super::{Index, Job, RTCP_CLEAR, SessionKey, SrtpCipher, srtcp_word, tag_length};
@@ -16,15 +17,14 @@ pub struct Cpu;
 pub struct CpuKey(Suite);
 
 enum Suite {
-    CounterMode {
-        aes: raw::Aes,
-        mac: raw::HmacSha1,
-        salt: [u8; 14],
-    },
-    Gcm {
-        aead: LessSafeKey,
-        salt: [u8; 12],
-    },
+    CounterMode(Box<CounterMode>),
+    Gcm { aead: LessSafeKey, salt: [u8; 12] },
+}
+
+struct CounterMode {
+    aes: raw::Aes,
+    mac: raw::HmacSha1,
+    salt: [u8; 14],
 }
 
 impl SrtpCipher for Cpu {
@@ -39,11 +39,11 @@ impl SrtpCipher for Cpu {
             salt: fixed(&session.salt),
         };
         CpuKey(match profile {
-            SrtpProfile::Aes128CmSha1_80 => Suite::CounterMode {
+            SrtpProfile::Aes128CmSha1_80 => Suite::CounterMode(Box::new(CounterMode {
                 aes: raw::Aes::new(&session.encryption),
                 mac: raw::HmacSha1::new(&fixed(&session.authentication)),
                 salt: fixed(&session.salt),
-            },
+            })),
             SrtpProfile::AeadAes128Gcm => gcm(&AES_128_GCM),
             SrtpProfile::AeadAes256Gcm => gcm(&AES_256_GCM),
         })
@@ -52,14 +52,7 @@ impl SrtpCipher for Cpu {
     fn seal(&self, jobs: &mut [Job<'_, CpuKey>]) {
         for job in jobs {
             job.done = match &job.key.0 {
-                Suite::CounterMode { aes, mac, salt } => {
-                    let clear = job.clear();
-                    let counter = counter_block(salt, job.ssrc, job.index.number());
-                    aes.counter_mode(counter, &mut job.packet[clear..]);
-                    let tag = mac.authenticate(job.packet, &trailer(job.index));
-                    job.tag.copy_from_slice(&tag[..CM_TAG]);
-                    true
-                }
+                Suite::CounterMode(key) => key.seal(job),
                 Suite::Gcm { aead, salt } => seal_gcm(aead, salt, job),
             };
         }
@@ -68,30 +61,41 @@ impl SrtpCipher for Cpu {
     fn open(&self, jobs: &mut [Job<'_, CpuKey>]) {
         for job in jobs {
             job.done = match &job.key.0 {
-                Suite::CounterMode { aes, mac, salt } => {
-                    let tag = mac.authenticate(job.packet, &trailer(job.index));
-                    let authentic =
-                        aws_lc_rs::constant_time::verify_slices_are_equal(&tag[..CM_TAG], job.tag)
-                            .is_ok();
-                    if authentic {
-                        let clear = job.clear();
-                        let counter = counter_block(salt, job.ssrc, job.index.number());
-                        aes.counter_mode(counter, &mut job.packet[clear..]);
-                    }
-                    authentic
-                }
+                Suite::CounterMode(key) => key.open(job),
                 Suite::Gcm { aead, salt } => open_gcm(aead, salt, job),
             };
         }
     }
 }
 
+impl CounterMode {
+    fn seal(&self, job: &mut Job<'_, CpuKey>) -> bool {
+        self.apply(job);
+        let tag = self.mac.authenticate(job.packet, &trailer(job.index));
+        job.tag.copy_from_slice(&tag[..CM_TAG]);
+        true
+    }
+
+    fn open(&self, job: &mut Job<'_, CpuKey>) -> bool {
+        let tag = self.mac.authenticate(job.packet, &trailer(job.index));
+        let authentic = verify_slices_are_equal(&tag[..CM_TAG], job.tag).is_ok();
+        if authentic {
+            self.apply(job);
+        }
+        authentic
+    }
+
+    fn apply(&self, job: &mut Job<'_, CpuKey>) {
+        let clear = job.clear();
+        let counter = counter_block(&self.salt, job.ssrc, job.index.number());
+        self.aes.counter_mode(counter, &mut job.packet[clear..]);
+    }
+}
+
 fn seal_gcm(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, CpuKey>) -> bool {
     let nonce = gcm_nonce(salt, job.ssrc, job.index.number());
-    let (header, body) = job.packet.split_at_mut(match job.index {
-        Index::Rtp { header, .. } => header,
-        Index::Rtcp { .. } => RTCP_CLEAR,
-    });
+    let clear = job.clear();
+    let (header, body) = job.packet.split_at_mut(clear);
     let sealed = match job.index {
         Index::Rtp { .. } => aead.seal_in_place_separate_tag(nonce, Aad::from(&*header), body),
         Index::Rtcp { index } => {
@@ -106,10 +110,8 @@ fn seal_gcm(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, CpuKey>) -> b
 
 fn open_gcm(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, CpuKey>) -> bool {
     let nonce = gcm_nonce(salt, job.ssrc, job.index.number());
-    let (header, body) = job.packet.split_at_mut(match job.index {
-        Index::Rtp { header, .. } => header,
-        Index::Rtcp { .. } => RTCP_CLEAR,
-    });
+    let clear = job.clear();
+    let (header, body) = job.packet.split_at_mut(clear);
     match job.index {
         Index::Rtp { .. } => aead
             .open_in_place_separate_tag(nonce, Aad::from(&*header), job.tag, body)

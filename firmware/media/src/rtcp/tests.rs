@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use rand_core::SeedableRng;
 
 use super::*;
+use crate::rewrite::Rewriter;
 
 #[test]
 fn reports_come_about_every_five_seconds_and_the_first_one_sooner() {
@@ -118,6 +119,37 @@ fn loss_jitter_and_round_trip_reach_the_other_side() {
     let error = measured.abs_diff(trip);
     assert!(error < Duration::from_micros(100), "{measured:?}");
     assert_eq!(far.reporter.report().received.lost, 5);
+}
+
+#[test]
+fn five_percent_lost_on_one_leg_are_seen_on_that_leg_alone() {
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let mut rewriter = Rewriter::new(8000, &mut rng);
+    let mut ims = End::new(1, 0);
+    let mut browser = End::new(2, 1);
+    for (lost_before, lost_behind) in [(50, 0), (0, 50)] {
+        let (mut ims_seen, mut browser_seen) = (0, 0);
+        for sequence in 0..1000u16 {
+            let now = ims.start + Duration::from_millis(20 * u64::from(sequence));
+            let mut packet = [0; 172];
+            let arriving = header(7 + lost_before, sequence, u32::from(sequence) * 160);
+            if u32::from(sequence) % 20 == 7 && lost_before > 0 {
+                continue;
+            }
+            ims.reporter.handle_received(&arriving, now);
+            ims_seen += 1;
+            let leaving = rewriter.rewrite(&mut packet, &arriving, 0, now).unwrap();
+            if u32::from(sequence) % 20 == 9 && lost_behind > 0 {
+                continue;
+            }
+            browser.reporter.handle_received(&leaving, now);
+            browser_seen += 1;
+        }
+        assert_eq!(ims_seen, 1000 - lost_before);
+        assert_eq!(browser_seen, 1000 - lost_before - lost_behind);
+        let (ims_lost, browser_lost) = (ims.lost(), browser.lost());
+        assert_eq!((ims_lost, browser_lost), (50, u64::from(lost_behind)));
+    }
 }
 
 #[test]
@@ -266,6 +298,11 @@ impl End {
             reporter: Reporter::new(ssrc, 8000, cname, clock, &mut rng, start),
             start,
         }
+    }
+
+    /// Over all sources.
+    fn lost(&self) -> u64 {
+        self.reporter.report().received.lost
     }
 
     fn poll(&mut self, now: Instant) -> Option<Vec<u8>> {

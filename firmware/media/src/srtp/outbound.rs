@@ -121,7 +121,7 @@ impl<C: SrtpCipher> Outbound<C> {
         };
         let step = u64::from(sequence.wrapping_sub(*last as u16));
         // A receiver would take a wider step for a step back (RFC 3711 §3.3.1).
-        if step == 0 || step >= 1 << 15 || *last + step >> 48 != 0 {
+        if step == 0 || step >= 1 << 15 || (*last + step) >> 48 != 0 {
             return Err(SealError::IndexUsed);
         }
         *last += step;

@@ -138,7 +138,7 @@ impl Stream {
                 packets.swap(at - 1, at);
             }
         }
-        packets.retain(|_| self.rng.next_u32() % 10 != 0);
+        packets.retain(|_| self.below(10) != 0);
         packets
     }
 }
