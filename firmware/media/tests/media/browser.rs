@@ -262,6 +262,12 @@ impl Browser {
         self.send(sealed);
     }
 
+    /// The name of its stream, another for each browser.
+    pub(crate) fn ssrc(&self) -> [u8; 4] {
+        let port = self.address.port().to_be_bytes();
+        [0xb0, 0, port[0], port[1]]
+    }
+
     /// The next RTP packet, open.
     pub(crate) fn rtp(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
         let sequence = self.sequence;
@@ -270,7 +276,7 @@ impl Browser {
         let mut packet = vec![0x80, payload_type];
         packet.extend(sequence.to_be_bytes());
         packet.extend(timestamp.to_be_bytes());
-        packet.extend([0xb0, 0, 0, 1]);
+        packet.extend(self.ssrc());
         packet.extend(payload);
         packet
     }

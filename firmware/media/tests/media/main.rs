@@ -5,4 +5,7 @@
 
 mod browser;
 mod connecting;
+mod relaying;
+mod roaming;
+mod sessions;
 mod world;

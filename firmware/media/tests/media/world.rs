@@ -21,6 +21,8 @@ use crate::browser::Browser;
 pub(crate) const BOX: &str = "198.51.100.1:3478";
 /// Where the telephone on the IMS side hears RTP.
 pub(crate) const TELEPHONE: &str = "10.0.0.9:20000";
+/// And RTCP.
+pub(crate) const TELEPHONE_RTCP: &str = "10.0.0.9:20001";
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Datagram {
@@ -38,8 +40,10 @@ pub(crate) struct World {
     pub(crate) browsers: Vec<Browser>,
     pub(crate) weather: Weather,
     pub(crate) replies: Vec<(Duration, Reply)>,
-    /// What reached the IMS side, with the box's address that it came from.
+    /// The RTP that reached the telephone.
     pub(crate) ims_heard: Vec<Datagram>,
+    /// The RTCP that reached the telephone.
+    pub(crate) ims_reports: Vec<Datagram>,
     /// Everything the box sent on its access socket.
     pub(crate) access_sent: Vec<Datagram>,
     start: Instant,
@@ -67,6 +71,7 @@ impl World {
             weather: Box::new(|datagram| vec![(DELAY, datagram.clone())]),
             replies: Vec::new(),
             ims_heard: Vec::new(),
+            ims_reports: Vec::new(),
             access_sent: Vec::new(),
             start,
             now: start,
@@ -152,8 +157,10 @@ impl World {
             self.arrive(Socket::Access, datagram.from, &datagram.bytes);
         } else if let Some((pair, rtcp)) = self.ports.socket(datagram.to) {
             self.arrive(Socket::Ims { pair, rtcp }, datagram.from, &datagram.bytes);
-        } else if datagram.to.ip() == addr(TELEPHONE).ip() {
+        } else if datagram.to == addr(TELEPHONE) {
             self.ims_heard.push(datagram.clone());
+        } else if datagram.to == addr(TELEPHONE_RTCP) {
+            self.ims_reports.push(datagram.clone());
         } else {
             let now = self.now;
             let browser = self.browsers.iter_mut().find(|b| b.address == datagram.to);
@@ -358,7 +365,7 @@ pub(crate) fn configure(n: u64, browser: &Browser) -> Configure {
             ims: Flow::BOTH,
             ims_remote: Some(ImsRemote {
                 rtp: addr(TELEPHONE),
-                rtcp: "10.0.0.9:20001".parse().unwrap(),
+                rtcp: addr(TELEPHONE_RTCP),
             }),
             ims_rtcp: true,
         }],
