@@ -20,6 +20,10 @@ mod key;
 mod non_invite_client;
 mod non_invite_server;
 mod table;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod transitions;
 
 pub use table::{Limits, Transactions};
 

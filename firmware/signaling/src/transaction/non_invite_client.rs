@@ -78,6 +78,9 @@ impl NonInviteClient {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.state == State::Terminated {
+            return;
+        }
         if self.linger_until.is_some_and(|at| at <= now) {
             self.state = State::Terminated;
         } else if self.give_up_at.is_some_and(|at| at <= now) {
