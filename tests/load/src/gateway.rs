@@ -1,7 +1,7 @@
 //! The programs under load: Gatehouse, and Kamailio with rtpengine as the peer beside it.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -361,11 +361,43 @@ fn gatehouse_config(
     management: SocketAddr,
     media: SocketAddr,
 ) -> String {
-    let state = PathBuf::from(folder).join("state");
     format!(
         r#"[access]
-listen = "{web}"
+listen = ["{web}"]
+tls = false
+server_names = ["127.0.0.1"]
 origins = ["http://{web}"]
-"#
-    ) + &format!("# {core} {management} {media} {}\n", state.display())
+web_root = "none"
+ping_after = "60s"
+
+[limits]
+flows_per_source = 20000
+accepts_per_second = 20000
+
+[ims]
+pcscf = "{core}"
+home_domains = ["{DOMAIN}"]
+address = "127.0.0.1"
+ports = "16000-19999"
+
+[media]
+access_listen = "127.0.0.1"
+access_addresses = ["127.0.0.1"]
+access_port = {media_port}
+ims_address = "127.0.0.1"
+ims_ports = "30000-35999"
+
+[management]
+listen = "{management}"
+
+[log]
+level = "warn"
+format = "text"
+
+[state]
+folder = "{state}"
+"#,
+        media_port = media.port(),
+        state = folder.join("state").display(),
+    )
 }
