@@ -1,8 +1,13 @@
 //! Gatehouse against real peers: browsers, telephones and an IMS core, each as a value that is
 //! started, asked and dropped. Nothing here reads SIP or RTP itself: tshark does.
 
+pub mod browser;
+pub mod capture;
 pub mod child;
 pub mod dns;
 pub mod hss;
 pub mod ims;
 pub mod network;
+pub mod sipp;
+pub mod telephone;
+pub mod tone;

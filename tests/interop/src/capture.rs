@@ -1,0 +1,223 @@
+//! What went over the wire in one case, read by tshark and never by our own parsers: the ladder of
+//! both legs, leaks from one side to the other, the audio of one direction.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::child::Child;
+use crate::{network, tone};
+
+/// A capture under way, or ended.
+#[derive(Debug)]
+pub struct Capture {
+    file: PathBuf,
+    child: Child,
+    port: u16,
+}
+
+impl Capture {
+    /// Captures all packets of the tests' network; the gateway's WebSocket port is named so that
+    /// tshark finds it.
+    pub fn start(folder: &Path, port: u16) -> anyhow::Result<Self> {
+        let file = folder.join("capture.pcapng");
+        let mut command = Command::new("dumpcap");
+        command.args(["-i", "lo", "-B", "16", "-w"]).arg(&file);
+        let mut child = Child::start("dumpcap", &mut command, folder)?;
+        child.wait_for("File:", Duration::from_secs(5))?;
+        Ok(Self { file, child, port })
+    }
+
+    /// Ends the capture.
+    pub fn stop(&mut self) {
+        // Packets on their way through the kernel's ring still count.
+        std::thread::sleep(Duration::from_millis(150));
+        self.child.stop(Duration::from_secs(2));
+    }
+
+    /// Where it is.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Finds what one side must not learn about the other; each leak is one line.
+    pub fn leaks(&self) -> anyhow::Result<Vec<String>> {
+        let mut leaks = BTreeSet::new();
+        let towards_core = self.text(&format!("sip && ip.src == {}", network::GATEWAY))?;
+        find(&towards_core, TOWARDS_CORE, "towards the core", &mut leaks);
+        let browser_side = format!("sip && tcp.srcport == {}", self.port);
+        find(
+            &self.text(&browser_side)?,
+            TOWARDS_BROWSER,
+            "towards the browser",
+            &mut leaks,
+        );
+        let foreign = format!("(stun || dtls) && ip.addr == {}/24", network::TELEPHONES);
+        for line in self.tshark(&["-Y", &foreign])?.lines() {
+            leaks.insert(format!("towards the core: {}", line.trim()));
+        }
+        Ok(leaks.into_iter().collect())
+    }
+
+    /// Both legs' messages as a ladder, written beside the capture.
+    pub fn ladder(&self) -> anyhow::Result<PathBuf> {
+        let fields = [
+            "frame.time_relative",
+            "ip.src",
+            "udp.srcport",
+            "tcp.srcport",
+            "ip.dst",
+            "_ws.col.Info",
+            "sip.CSeq",
+        ];
+        let mut arguments = vec![
+            "-Y",
+            "sip",
+            "-T",
+            "fields",
+            "-E",
+            "separator=|",
+            "-E",
+            "occurrence=f",
+        ];
+        for field in &fields {
+            arguments.extend(["-e", field]);
+        }
+        let mut ladder = String::new();
+        for line in self.tshark(&arguments)?.lines() {
+            let columns: Vec<&str> = line.split('|').collect();
+            let [time, from, udp, tcp, to, info @ ..] = columns.as_slice() else {
+                continue;
+            };
+            let websocket = tcp.parse() == Ok(self.port);
+            let way = if !udp.is_empty() {
+                "udp"
+            } else if from == to {
+                "ws"
+            } else {
+                "tcp"
+            };
+            let from = role(from, websocket);
+            let to = role(to, !websocket);
+            let seconds: f64 = time.parse().unwrap_or_default();
+            let info = info.join("|");
+            ladder.push_str(&format!(
+                "{seconds:8.3}  {from:>9} -> {to:<9} {way:3}  {}\n",
+                info.trim_matches('|').trim()
+            ));
+        }
+        let path = self.file.with_file_name("ladder.txt");
+        fs::write(&path, ladder).context("could not write the ladder")?;
+        Ok(path)
+    }
+
+    /// The A-law audio that one address sent to another.
+    pub fn audio(&self, from: Ipv4Addr, to: Ipv4Addr) -> anyhow::Result<Vec<i16>> {
+        let filter = format!("rtp && rtp.p_type == 8 && ip.src == {from} && ip.dst == {to}");
+        let arguments = ["-Y", filter.as_str(), "-T", "fields", "-e", "rtp.payload"];
+        let text = self.tshark(&arguments)?;
+        let digits = |pair: &[u8]| {
+            u8::from_str_radix(std::str::from_utf8(pair).unwrap_or("0"), 16).unwrap_or_default()
+        };
+        Ok(text
+            .lines()
+            .flat_map(|line| line.trim().as_bytes().chunks(2).map(digits))
+            .map(tone::from_a_law)
+            .collect())
+    }
+
+    /// How many packets match a display filter.
+    pub fn count(&self, filter: &str) -> anyhow::Result<usize> {
+        Ok(self.tshark(&["-Y", filter])?.lines().count())
+    }
+
+    /// Every detail of the SIP and SDP that matches a filter.
+    fn text(&self, filter: &str) -> anyhow::Result<String> {
+        self.tshark(&["-Y", filter, "-O", "sip,sdp", "-V"])
+    }
+
+    fn tshark(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let websocket = format!("tcp.port=={},http", self.port);
+        let output = Command::new("tshark")
+            .args(["-n", "-d", &websocket, "-o", "rtp.heuristic_rtp:TRUE", "-r"])
+            .arg(&self.file)
+            .args(arguments)
+            .output()
+            .context("could not start tshark")?;
+        // A capture cut short in its last packet is still read to there.
+        if !output.status.success() && output.stdout.is_empty() && output.status.code() != Some(2) {
+            bail!(
+                "tshark failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+fn find(text: &str, words: &[&str], side: &str, leaks: &mut BTreeSet<String>) {
+    for line in text.lines() {
+        // tshark prints the addresses of the packet itself too; only the dissected text counts.
+        if line.starts_with("Frame ")
+            || line.starts_with("Internet Protocol")
+            || line.starts_with("Transmission")
+        {
+            continue;
+        }
+        let lower = line.to_lowercase();
+        if let Some(word) = words.iter().find(|word| lower.contains(**word)) {
+            leaks.insert(format!("{side}: `{word}` in {}", line.trim()));
+        }
+    }
+}
+
+fn role(address: &str, is_gateway: bool) -> String {
+    let roles: [(Ipv4Addr, &str); 5] = [
+        (network::GATEWAY, "gateway"),
+        (network::PCSCF, "p-cscf"),
+        (network::ICSCF, "i-cscf"),
+        (network::SCSCF, "s-cscf"),
+        (
+            network::ACCESS_SIGNALING,
+            if is_gateway { "gateway" } else { "browser" },
+        ),
+    ];
+    let known = roles.iter().find(|(known, _)| known.to_string() == address);
+    known.map_or_else(|| address.to_owned(), |(_, role)| (*role).to_owned())
+}
+
+/// What belongs to the browser's side alone, in lower case.
+const TOWARDS_CORE: &[&str] = &[
+    ".invalid",
+    "transport=ws",
+    "sip/2.0/ws",
+    "candidate",
+    "fingerprint",
+    "savpf",
+    "ice-ufrag",
+    "ice-pwd",
+    "rtcp-mux",
+    "group:bundle",
+    "extmap",
+    "msid",
+    "setup:",
+    "opus",
+    ".local",
+    "198.51.100.",
+    "user-agent: interop",
+];
+
+/// What belongs to the core alone.
+const TOWARDS_BROWSER: &[&str] = &[
+    network::CORE_PREFIX,
+    "pcscf",
+    "icscf",
+    "scscf",
+    "service-route",
+    "record-route",
+];
