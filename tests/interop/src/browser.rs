@@ -187,10 +187,30 @@ impl Browser {
         frequencies: &[f64],
         limit: Duration,
     ) -> anyhow::Result<()> {
+        self.wait_for_loud(tab, frequencies, frequencies.len(), limit)
+    }
+
+    /// Waits until these tones are among the loudest things a tab receives, whatever else is.
+    pub fn wait_for_tones_among(
+        &mut self,
+        tab: &str,
+        frequencies: &[f64],
+        limit: Duration,
+    ) -> anyhow::Result<()> {
+        self.wait_for_loud(tab, frequencies, usize::MAX, limit)
+    }
+
+    fn wait_for_loud(
+        &mut self,
+        tab: &str,
+        frequencies: &[f64],
+        count: usize,
+        limit: Duration,
+    ) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
             let heard = self.hear(tab)?;
-            let strongest = &heard[..heard.len().min(frequencies.len())];
+            let strongest = &heard[..heard.len().min(count)];
             let is_there = |wanted: &f64| {
                 strongest
                     .iter()

@@ -3,10 +3,13 @@
 
 pub mod browser;
 pub mod capture;
+pub mod cases;
 pub mod child;
 pub mod dns;
+pub mod gateway;
 pub mod hss;
 pub mod ims;
+pub mod lab;
 pub mod network;
 pub mod sipp;
 pub mod telephone;

@@ -110,7 +110,7 @@ impl Loss {
         // RFC 7983: media starts with the bits 10.
         let rules = format!(
             "table ip loss {{\n chain input {{\n  type filter hook input priority 0;\n  \
-             ip saddr {from} ip daddr {to} udp length > 20 @th,64,2 2 numgen random mod 100 < 5 counter drop\n }}\n}}\n"
+             ip saddr {from} ip daddr {to} udp length > 20 @th,64,2 2 numgen inc mod 20 0 counter drop\n }}\n}}\n"
         );
         let file = std::env::temp_dir().join(format!("loss-{}.nft", std::process::id()));
         fs::write(&file, rules).context("no rule file")?;

@@ -74,6 +74,21 @@ pub fn strongest(samples: &[i16]) -> (f64, f64) {
         .unwrap_or_default()
 }
 
+/// Writes a file of A-law bytes with one tone, for sipp to stream.
+pub fn write_a_law(path: &Path, frequency: f64, seconds: u32) -> anyhow::Result<()> {
+    let bytes: Vec<u8> = (0..RATE * seconds)
+        .map(|n| {
+            let wanted = (TAU * frequency * f64::from(n) / f64::from(RATE)).sin() * 12_000.0;
+            (0..=255u8).min_by(|&a, &b| {
+                let distance = |byte| (f64::from(from_a_law(byte)) - wanted).abs();
+                distance(a).total_cmp(&distance(b))
+            })
+        })
+        .map(|byte| byte.expect("there are 256 bytes to choose from"))
+        .collect();
+    fs::write(path, bytes).with_context(|| format!("could not write {}", path.display()))
+}
+
 /// One A-law byte as a sample. ITU-T G.711.
 pub fn from_a_law(byte: u8) -> i16 {
     let byte = byte ^ 0x55;

@@ -1,0 +1,112 @@
+//! Connections that break, packets that are lost, servers that go away.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::json;
+
+use super::calls::{ALICE, DORA, established, talk};
+use crate::lab::{PATIENCE, Stage};
+use crate::network::{self, Loss};
+
+pub(super) fn websocket_lost(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let mut dora = established(stage)?;
+    stage.lab.browser.forget();
+    stage.tell("alice", "drop")?;
+    stage.wait("alice", "disconnected")?;
+    talk(stage, &dora).context("while the WebSocket is gone")?;
+    stage.wait("alice", "connected")?;
+    stage.wait("alice", "registered").context("again")?;
+    talk(stage, &dora).context("after it is back")?;
+
+    dora.hang_up()?;
+    let ended = stage.wait("alice", "ended").context("the far end's BYE")?;
+    ensure!(ended["originator"] == "remote", "{ended}");
+    Ok(())
+}
+
+pub(super) fn tab_closed(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let mut dora = established(stage)?;
+    let closed = Instant::now();
+    stage.tell("alice", "close")?;
+    dora.wait("CALL_CLOSED", CONSENT + Duration::from_secs(5))
+        .with_context(|| format!("{:?} after the tab was closed", closed.elapsed()))?;
+    Ok(())
+}
+
+pub(super) fn loss_on_access(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let mut dora = established(stage)?;
+    let before = stage.stats()?;
+    let loss = Loss::start(network::ACCESS_MEDIA, network::BROWSER)?;
+    std::thread::sleep(LISTEN);
+    let after = stage.stats()?;
+    drop(loss);
+    let lost = after.lost - before.lost;
+    let share = lost / (after.received - before.received + lost);
+    ensure!(
+        (0.04..=0.06).contains(&share),
+        "the browser lost {:.1} % on its own leg",
+        share * 100.0
+    );
+    ensure!(
+        after.remote_lost <= before.remote_lost,
+        "loss was reported for the other direction"
+    );
+    talk(stage, &dora)?;
+    stage.tell("alice", "hangup")?;
+    dora.wait("CALL_CLOSED", PATIENCE)?;
+    Ok(())
+}
+
+pub(super) fn loss_on_ims(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let mut dora = established(stage)?;
+    let before = stage.stats()?;
+    let loss = Loss::start(dora.address, network::GATEWAY)?;
+    std::thread::sleep(LISTEN);
+    let after = stage.stats()?;
+    drop(loss);
+    let received = after.received - before.received;
+    ensure!(
+        after.lost - before.lost < 0.01 * received,
+        "the browser saw {} lost",
+        after.lost - before.lost
+    );
+    // What the telephone sent did get lost: about one in twenty never came.
+    let expected = 50.0 * LISTEN.as_secs_f64();
+    ensure!(
+        received < expected * 0.99,
+        "{received} of {expected} packets came: nothing was dropped"
+    );
+    stage.tab_hears("alice", DORA)?;
+    stage.tell("alice", "hangup")?;
+    dora.wait("CALL_CLOSED", PATIENCE)?;
+    Ok(())
+}
+
+pub(super) fn core_restarted(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let mut dora = established(stage)?;
+    stage.lab.ims.restart()?;
+    stage
+        .tab_hears("alice", DORA)
+        .context("with the core restarted")?;
+    dora.wait_for_tone(ALICE, PATIENCE)
+        .context("with the core restarted")?;
+    // The dialog's route set still leads through the core, which remembers nothing.
+    stage.tell("alice", "hangup")?;
+    stage.wait("alice", "ended")?;
+    dora.wait("CALL_CLOSED", PATIENCE)?;
+    // And a new registration serves new calls.
+    stage.tell("alice", "register")?;
+    stage.wait("alice", "registered")?;
+    stage
+        .lab
+        .browser
+        .ask("alice", "tone", json!({ "frequency": ALICE }))?;
+    Ok(())
+}
+
+/// After this the gateway takes a silent browser for gone.
+const CONSENT: Duration = Duration::from_secs(20);
+
+/// Long enough for 5 % to be counted.
+const LISTEN: Duration = Duration::from_secs(8);

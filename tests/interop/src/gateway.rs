@@ -1,0 +1,161 @@
+//! The program under test, as an operator runs it: `gatehouse run --config FILE`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::child::Child;
+use crate::{hss, network};
+
+/// Port of the WebSocket, plain on loopback.
+pub const PORT: u16 = 8080;
+/// Port of the tests' own page.
+pub const PAGE_PORT: u16 = 8090;
+const MANAGEMENT_PORT: u16 = 9090;
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Gateway {
+    /// Starts it and waits until it is ready.
+    pub fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let folder = folder.join("gateway");
+        fs::create_dir_all(&folder).context("no folder for the gateway")?;
+        let file = folder.join("gatehouse.toml");
+        fs::write(&file, configuration(&folder)).context("no configuration")?;
+        let mut command = Command::new(program);
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(&file)
+            .current_dir(&folder);
+        let mut gateway = Self {
+            child: Child::start("gatehouse", &mut command, &folder)?,
+            folder,
+        };
+        let started = Instant::now();
+        while !gateway
+            .management("/readyz")
+            .is_ok_and(|answer| answer.contains(" 200 "))
+        {
+            if !gateway.child.is_running() || started.elapsed() > Duration::from_secs(10) {
+                bail!(
+                    "the gateway is not ready: {}",
+                    crate::child::tail(gateway.child.log())
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(gateway)
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.is_running()
+    }
+
+    /// Asks it to leave (SIGTERM), which de-registers everybody; says whether it did.
+    pub fn stop(&mut self, limit: Duration) -> bool {
+        self.child.stop(limit)
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Path {
+        self.child.log()
+    }
+
+    /// The records of ended calls, one line of JSON each.
+    pub fn call_records(&self) -> String {
+        fs::read_to_string(self.folder.join("calls.jsonl")).unwrap_or_default()
+    }
+
+    /// What a page of the management listener answers, head and body.
+    pub fn management(&self, path: &str) -> anyhow::Result<String> {
+        let mut connection = TcpStream::connect((network::ACCESS_SIGNALING, MANAGEMENT_PORT))?;
+        connection.set_read_timeout(Some(Duration::from_secs(2)))?;
+        write!(
+            connection,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// A figure of `/metrics`; the sum, if it has labels.
+    pub fn metric(&self, name: &str) -> anyhow::Result<Option<f64>> {
+        let text = self.management("/metrics")?;
+        let mut found = None;
+        for line in text.lines() {
+            let Some(rest) = line.strip_prefix(name) else {
+                continue;
+            };
+            if rest.starts_with([' ', '{']) {
+                let value: f64 = rest
+                    .rsplit(' ')
+                    .next()
+                    .and_then(|value| value.parse().ok())
+                    .unwrap_or_default();
+                found = Some(found.unwrap_or_default() + value);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The address of the WebSocket, as a page knows it.
+pub fn websocket() -> String {
+    format!("ws://{}:{PORT}/sip", network::ACCESS_SIGNALING)
+}
+
+fn configuration(folder: &Path) -> String {
+    format!(
+        r#"[access]
+listen = ["{signaling}:{PORT}"]
+tls = false
+origins = ["http://{signaling}:{PAGE_PORT}"]
+path = "/sip"
+web_root = "none"
+
+[ims]
+pcscf = "pcscf.{domain}:5060"
+home_domains = ["{domain}"]
+address = "{gateway}"
+ports = "16000-16999"
+
+[media]
+workers = 2
+access_listen = "{media}"
+access_port = 24000
+ims_address = "{gateway}"
+ims_ports = "30000-30999"
+
+[management]
+listen = "{signaling}:{MANAGEMENT_PORT}"
+
+[log]
+level = "debug"
+format = "text"
+
+[state]
+folder = "{folder}"
+
+[shutdown]
+grace = "2s"
+"#,
+        signaling = network::ACCESS_SIGNALING,
+        domain = hss::DOMAIN,
+        gateway = network::GATEWAY,
+        media = network::ACCESS_MEDIA,
+        folder = folder.display(),
+    )
+}

@@ -1,0 +1,275 @@
+//! Everything a case needs: the core, the gateway and the browser are started once and shared;
+//! telephones and the capture are the case's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::browser::Browser;
+use crate::capture::Capture;
+use crate::gateway::{self, Gateway};
+use crate::hss;
+use crate::ims::Ims;
+use crate::sipp::Scripted;
+use crate::telephone::{Answer, Telephone};
+
+/// What all cases share.
+#[derive(Debug)]
+pub struct Lab {
+    /// The IMS core.
+    pub ims: Ims,
+    /// The program under test.
+    pub gateway: Gateway,
+    /// Chromium.
+    pub browser: Browser,
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+/// One case under way.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    /// What all cases share.
+    pub lab: &'a mut Lab,
+    /// Which SIP client the tabs run: `jssip` or `sipjs`.
+    pub client: &'static str,
+    /// Where this case keeps its files.
+    pub folder: PathBuf,
+    /// What went over the wire so far.
+    pub capture: Capture,
+    /// Callers that the core must have asserted, each with the display filter that finds it.
+    pub asserted: Vec<(&'static str, String)>,
+    tabs: Vec<&'static str>,
+}
+
+/// What a tab's `getStats` counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats {
+    /// Packets received.
+    pub received: f64,
+    /// Packets that should have been received.
+    pub lost: f64,
+    /// Packets that the gateway says it missed.
+    pub remote_lost: f64,
+}
+
+impl Lab {
+    /// Starts everything inside a network that is set up.
+    pub fn start(program: &Path, driver: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let ims = Ims::start(folder).context("the core did not start")?;
+        let gateway = Gateway::start(program, folder)?;
+        let browser = Browser::start(driver, gateway::PAGE_PORT)?;
+        Ok(Self {
+            ims,
+            gateway,
+            browser,
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Sets the stage for a case.
+    pub fn stage(&mut self, name: &str, client: &'static str) -> anyhow::Result<Stage<'_>> {
+        if !self.gateway.is_running() {
+            self.restart_gateway()?;
+        }
+        if !self.ims.is_running() {
+            self.ims.restart().context("the core did not start again")?;
+        }
+        let folder = self.folder.join(name.replace('/', "-"));
+        fs::create_dir_all(&folder).context("no folder for the case")?;
+        self.browser.forget();
+        let capture = Capture::start(&folder, gateway::PORT)?;
+        Ok(Stage {
+            lab: self,
+            client,
+            folder,
+            capture,
+            asserted: Vec::new(),
+            tabs: Vec::new(),
+        })
+    }
+
+    /// Ends the gateway and starts a fresh one.
+    pub fn restart_gateway(&mut self) -> anyhow::Result<()> {
+        self.gateway.stop(Duration::from_secs(4));
+        self.gateway = Gateway::start(&self.program, &self.folder)?;
+        Ok(())
+    }
+}
+
+impl Stage<'_> {
+    /// Opens a tab and registers a user in it.
+    pub fn register(&mut self, tab: &'static str) -> anyhow::Result<()> {
+        self.open(tab, &hss::password(tab))?;
+        self.lab.browser.tell(tab, "register")?;
+        let event = self.wait_for_any(tab, &["registered", "registrationFailed"])?;
+        if event["event"] != "registered" {
+            bail!("{tab} was not registered: {event}");
+        }
+        Ok(())
+    }
+
+    /// Opens a tab, named after its user, whose client is connected and not registered.
+    pub fn open(&mut self, tab: &'static str, password: &str) -> anyhow::Result<()> {
+        self.tabs.push(tab);
+        let options = json!({
+            "client": self.client,
+            "server": gateway::websocket(),
+            "user": tab,
+            "domain": hss::DOMAIN,
+            "password": password,
+        });
+        self.lab.browser.ask(tab, "open", options)?;
+        self.wait(tab, "connected").map(drop)
+    }
+
+    /// Starts a telephone: the first two users of telephones are `dora` and `emil`.
+    pub fn telephone(
+        &self,
+        user: &'static str,
+        frequency: f64,
+        answer: Answer,
+    ) -> anyhow::Result<Telephone> {
+        let n = u8::from(user != "dora");
+        Telephone::start(&self.folder, n, user, frequency, answer)
+    }
+
+    /// A user whose telephone follows scripts, registered.
+    pub fn scripted(&self, transport: &'static str) -> anyhow::Result<Scripted> {
+        let scripted = Scripted {
+            n: 4,
+            user: "gina",
+            transport,
+        };
+        scripted.register(&self.folder)?;
+        Ok(scripted)
+    }
+
+    /// Has a tab call a user.
+    pub fn call(&mut self, tab: &str, user: &str) -> anyhow::Result<()> {
+        self.lab
+            .browser
+            .ask(tab, "call", json!({ "target": address(user) }))
+            .map(drop)
+    }
+
+    /// Has a tab do something that takes no details.
+    pub fn tell(&mut self, tab: &str, command: &str) -> anyhow::Result<()> {
+        self.lab.browser.tell(tab, command)
+    }
+
+    /// Sets the tone a tab speaks.
+    pub fn speak(&mut self, tab: &str, frequency: f64) -> anyhow::Result<()> {
+        self.lab
+            .browser
+            .ask(tab, "tone", json!({ "frequency": frequency }))
+            .map(drop)
+    }
+
+    /// Waits for an event of a tab.
+    pub fn wait(&self, tab: &str, event: &str) -> anyhow::Result<serde_json::Value> {
+        self.lab.browser.wait(tab, event, PATIENCE)
+    }
+
+    /// Waits for the first of several events of a tab.
+    pub fn wait_for_any(&self, tab: &str, events: &[&str]) -> anyhow::Result<serde_json::Value> {
+        self.lab.browser.wait_for_any(tab, events, PATIENCE)
+    }
+
+    /// Waits until a tab hears a tone.
+    pub fn tab_hears(&mut self, tab: &str, frequency: f64) -> anyhow::Result<()> {
+        self.lab.browser.wait_for_tone(tab, frequency, PATIENCE)
+    }
+
+    /// What the first tab counts.
+    pub fn stats(&mut self) -> anyhow::Result<Stats> {
+        let stats = self.lab.browser.ask("alice", "stats", json!({}))?;
+        let figure = |name: &str| stats[name].as_f64().unwrap_or_default();
+        Ok(Stats {
+            received: figure("received"),
+            lost: figure("lost"),
+            remote_lost: figure("remoteLost"),
+        })
+    }
+
+    /// Ends the case: what it left behind, and what it leaked.
+    pub fn finish(mut self, outcome: anyhow::Result<()>) -> anyhow::Result<()> {
+        let outcome = outcome.and_then(|()| self.nothing_is_left());
+        if outcome.is_err() {
+            for tab in self.tabs.clone() {
+                let path = self.folder.join(format!("{tab}.png"));
+                let _ = self
+                    .lab
+                    .browser
+                    .ask(tab, "screenshot", json!({ "path": path }));
+                if let Ok(descriptions) = self.lab.browser.ask(tab, "descriptions", json!({})) {
+                    let _ = fs::write(
+                        self.folder.join(format!("{tab}.json")),
+                        descriptions.to_string(),
+                    );
+                }
+            }
+        }
+        let _ = self.lab.browser.tell("", "closeAll");
+        self.capture.stop();
+        let leaks = self.capture.leaks()?;
+        let outcome = outcome.and_then(|()| match leaks.as_slice() {
+            [] => Ok(()),
+            leaks => bail!("leaked: {}", leaks.join("; ")),
+        });
+        let outcome = outcome.and_then(|()| self.all_asserted());
+        if outcome.is_err() {
+            let _ = fs::copy(self.lab.gateway.log(), self.folder.join("gatehouse.log"));
+            let ladder = self.capture.ladder()?;
+            println!("     ladder      {}", ladder.display());
+            println!("     capture     {}", self.capture.file().display());
+            println!(
+                "     gateway     {}",
+                self.folder.join("gatehouse.log").display()
+            );
+            for tab in self.tabs {
+                println!(
+                    "     {tab:11} {}",
+                    self.folder.join(format!("{tab}.png")).display()
+                );
+            }
+            self.lab.gateway.stop(Duration::from_secs(4));
+            let _ = fs::remove_file(self.lab.gateway.log());
+        } else {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+        outcome
+    }
+
+    fn all_asserted(&self) -> anyhow::Result<()> {
+        for (caller, filter) in &self.asserted {
+            if self.capture.count(filter)? == 0 {
+                bail!("the core never asserted {caller}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The gateway lives, and no call of this case is left in it.
+    fn nothing_is_left(&mut self) -> anyhow::Result<()> {
+        if !self.lab.gateway.is_running() {
+            bail!(
+                "the gateway ended: {}",
+                crate::child::tail(self.lab.gateway.log())
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The address of a user.
+pub fn address(user: &str) -> String {
+    format!("sip:{user}@{}", hss::DOMAIN)
+}
+
+/// Longer than anything takes on a busy machine, shorter than any timer of SIP that would hide a fault.
+pub const PATIENCE: Duration = Duration::from_secs(8);
