@@ -21,8 +21,8 @@ use crate::telephone::{Answer, Telephone};
 pub struct Lab {
     /// The IMS core.
     pub ims: Ims,
-    /// The program under test.
-    pub gateway: Gateway,
+    /// The program under test, started for the first case that wants it.
+    gateway: Option<Gateway>,
     /// Chromium.
     pub browser: Browser,
     program: PathBuf,
@@ -60,11 +60,10 @@ impl Lab {
     /// Starts everything inside a network that is set up.
     pub fn start(program: &Path, driver: &Path, folder: &Path) -> anyhow::Result<Self> {
         let ims = Ims::start(folder).context("the core did not start")?;
-        let gateway = Gateway::start(program, folder)?;
         let browser = Browser::start(driver, gateway::PAGE_PORT)?;
         Ok(Self {
             ims,
-            gateway,
+            gateway: None,
             browser,
             program: program.to_owned(),
             folder: folder.to_owned(),
@@ -73,8 +72,9 @@ impl Lab {
 
     /// Sets the stage for a case.
     pub fn stage(&mut self, name: &str, client: &'static str) -> anyhow::Result<Stage<'_>> {
-        if !self.gateway.is_running() {
-            self.restart_gateway()?;
+        let is_running = self.gateway.as_mut().is_some_and(Gateway::is_running);
+        if client != CORE_ALONE && !is_running {
+            self.gateway = Some(Gateway::start(&self.program, &self.folder)?);
         }
         if !self.ims.is_running() {
             self.ims.restart().context("the core did not start again")?;
@@ -93,11 +93,11 @@ impl Lab {
         })
     }
 
-    /// Ends the gateway and starts a fresh one.
-    pub fn restart_gateway(&mut self) -> anyhow::Result<()> {
-        self.gateway.stop(Duration::from_secs(4));
-        self.gateway = Gateway::start(&self.program, &self.folder)?;
-        Ok(())
+    /// Has the gateway de-register everybody and leave, if it runs.
+    pub fn stop_gateway(&mut self) {
+        if let Some(mut gateway) = self.gateway.take() {
+            gateway.stop(Duration::from_secs(5));
+        }
     }
 }
 
@@ -223,26 +223,33 @@ impl Stage<'_> {
         });
         let outcome = outcome.and_then(|()| self.all_asserted());
         if outcome.is_err() {
-            let _ = fs::copy(self.lab.gateway.log(), self.folder.join("gatehouse.log"));
+            self.keep_log();
             let ladder = self.capture.ladder()?;
             println!("     ladder      {}", ladder.display());
             println!("     capture     {}", self.capture.file().display());
-            println!(
-                "     gateway     {}",
-                self.folder.join("gatehouse.log").display()
-            );
             for tab in self.tabs {
                 println!(
                     "     {tab:11} {}",
                     self.folder.join(format!("{tab}.png")).display()
                 );
             }
-            self.lab.gateway.stop(Duration::from_secs(4));
-            let _ = fs::remove_file(self.lab.gateway.log());
+            self.lab.stop_gateway();
         } else {
             let _ = fs::remove_dir_all(&self.folder);
         }
         outcome
+    }
+
+    /// The gateway's log of this case and those since it was started, beside the capture.
+    fn keep_log(&mut self) {
+        let Some(gateway) = &self.lab.gateway else {
+            return;
+        };
+        let copy = self.folder.join("gatehouse.log");
+        if fs::copy(gateway.log(), &copy).is_ok() {
+            println!("     gateway     {}", copy.display());
+        }
+        let _ = fs::remove_file(gateway.log());
     }
 
     fn all_asserted(&self) -> anyhow::Result<()> {
@@ -256,11 +263,10 @@ impl Stage<'_> {
 
     /// The gateway lives, and no call of this case is left in it.
     fn nothing_is_left(&mut self) -> anyhow::Result<()> {
-        if !self.lab.gateway.is_running() {
-            bail!(
-                "the gateway ended: {}",
-                crate::child::tail(self.lab.gateway.log())
-            );
+        if let Some(gateway) = &mut self.lab.gateway
+            && !gateway.is_running()
+        {
+            bail!("the gateway ended: {}", crate::child::tail(gateway.log()));
         }
         Ok(())
     }
@@ -270,6 +276,9 @@ impl Stage<'_> {
 pub fn address(user: &str) -> String {
     format!("sip:{user}@{}", hss::DOMAIN)
 }
+
+/// The client's name in cases that prove the core and the telephones without a gateway.
+pub const CORE_ALONE: &str = "core";
 
 /// Longer than anything takes on a busy machine, shorter than any timer of SIP that would hide a fault.
 pub const PATIENCE: Duration = Duration::from_secs(8);

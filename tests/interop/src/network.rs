@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -98,6 +99,37 @@ pub fn set_up(folder: &Path) -> anyhow::Result<()> {
 pub fn telephone(n: u8) -> Ipv4Addr {
     let [a, b, c, d] = TELEPHONES.octets();
     Ipv4Addr::new(a, b, c, d + n)
+}
+
+/// Waits until something is bound to a UDP port, or listens on a TCP port.
+pub fn wait_for_port(
+    is_tcp: bool,
+    address: Ipv4Addr,
+    port: u16,
+    limit: Duration,
+) -> anyhow::Result<()> {
+    let table = if is_tcp {
+        "/proc/self/net/tcp"
+    } else {
+        "/proc/self/net/udp"
+    };
+    let [a, b, c, d] = address.octets();
+    let local = format!(" {d:02X}{c:02X}{b:02X}{a:02X}:{port:04X} ");
+    let started = Instant::now();
+    loop {
+        let text = fs::read_to_string(table).context("no table of sockets")?;
+        // State 0A is a listening TCP socket.
+        if text
+            .lines()
+            .any(|line| line.contains(&local) && (!is_tcp || line.contains(" 0A ")))
+        {
+            return Ok(());
+        }
+        if started.elapsed() > limit {
+            bail!("nothing is bound to {address}:{port}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// While it lives, one in twenty media packets between two addresses is lost.

@@ -98,10 +98,18 @@ impl Scripted {
             "-timeout_error",
         ]);
         command.arg(format!("{}:5060", network::PCSCF));
-        Ok(Script {
-            child: Child::start(&format!("sipp-{name}"), &mut command, &folder)?,
-            folder,
-        })
+        let child = Child::start(&format!("sipp-{name}"), &mut command, &folder)?;
+        let is_called = scenario.contains("recv request=\"INVITE\"");
+        if is_called {
+            let is_tcp = self.transport == "t1";
+            network::wait_for_port(
+                is_tcp,
+                network::telephone(self.n),
+                5060,
+                Duration::from_secs(3),
+            )?;
+        }
+        Ok(Script { child, folder })
     }
 }
 

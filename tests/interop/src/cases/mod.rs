@@ -1,6 +1,7 @@
 //! The cases, each once with JsSIP and once with SIP.js.
 
 mod calls;
+mod core;
 mod dialogs;
 mod failures;
 mod network;
@@ -20,7 +21,19 @@ pub struct Case {
 /// The clients in the browser.
 pub const CLIENTS: &[&str] = &["jssip", "sipjs"];
 
-/// All cases, simplest first.
+/// What the core and the telephones can do without a gateway: if these fail, look there first.
+pub const CORE_CASES: &[Case] = &[
+    Case {
+        name: "telephones",
+        run: core::telephones,
+    },
+    Case {
+        name: "scripts",
+        run: core::scripts,
+    },
+];
+
+/// All cases of the gateway, simplest first.
 pub const CASES: &[Case] = &[
     Case {
         name: "register",
