@@ -7,6 +7,7 @@
 //! it once.
 
 mod command;
+mod counters;
 mod id;
 mod private;
 mod reply;
@@ -16,6 +17,7 @@ pub use command::{
     AccessRemote, Command, Configure, DtlsRole, Fingerprint, FingerprintHash, Flow, IceCredentials,
     ImsRemote, Line, LineIndex, Payload, PayloadFormat, PayloadNumbers, Reserve, SendDtmf,
 };
+pub use counters::{Countable, Figure};
 pub use id::{Leg, SessionId};
 pub use private::Private;
 pub use reply::{

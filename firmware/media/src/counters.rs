@@ -2,29 +2,31 @@
 
 use crate::Discard;
 
-/// Figures of one worker since its start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// RTP packets passed from one leg to the other.
-    pub forwarded: u64,
-    /// Key presses heard in telephone-event packets (RFC 4733).
-    pub dtmf_received: u64,
-    /// Key presses played as telephone-event packets.
-    pub dtmf_sent: u64,
-    /// Compound RTCP packets heard and taken apart.
-    pub rtcp_received: u64,
-    /// Compound RTCP packets of our own.
-    pub rtcp_sent: u64,
-    /// Sessions held now.
-    pub sessions: u64,
-    /// Connectivity checks answered.
-    pub checks_answered: u64,
-    /// DTLS handshakes that gave keys to a verified browser.
-    pub handshakes_established: u64,
-    /// DTLS associations that failed, were not the promised browser's, or were closed by it.
-    pub handshakes_lost: u64,
-    /// Packets thrown away, by reason.
-    pub discarded: Discarded,
+iq::counters! {
+    /// Figures of one worker since its start.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct Counters {
+        /// RTP packets passed from one leg to the other.
+        pub forwarded: u64,
+        /// Key presses heard in telephone-event packets (RFC 4733).
+        pub dtmf_received: u64,
+        /// Key presses played as telephone-event packets.
+        pub dtmf_sent: u64,
+        /// Compound RTCP packets heard and taken apart.
+        pub rtcp_received: u64,
+        /// Compound RTCP packets of our own.
+        pub rtcp_sent: u64,
+        /// Sessions held now.
+        pub sessions: u64,
+        /// Connectivity checks answered.
+        pub checks_answered: u64,
+        /// DTLS handshakes that gave keys to a verified browser.
+        pub handshakes_established: u64,
+        /// DTLS associations that failed, were not the promised browser's, or were closed by it.
+        pub handshakes_lost: u64,
+        /// Packets thrown away, by reason.
+        pub discarded: Discarded,
+    }
 }
 
 impl Counters {
@@ -34,49 +36,58 @@ impl Counters {
     }
 }
 
-/// Packets thrown away, one field for each [`Discard`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Discarded {
-    /// Not STUN, DTLS, RTP or RTCP.
-    pub unknown_protocol: u64,
-    /// Malformed packet.
-    pub malformed: u64,
-    /// No session on this port.
-    pub no_session: u64,
-    /// Source not validated by ICE.
-    pub unvalidated_source: u64,
-    /// Not the agreed source address.
-    pub wrong_source: u64,
-    /// Connectivity check does not verify.
-    pub bad_check: u64,
-    /// Over the handshake budget.
-    pub over_budget: u64,
-    /// No DTLS association.
-    pub no_association: u64,
-    /// No verified SRTP keys.
-    pub no_keys: u64,
-    /// SRTP authentication failed.
-    pub bad_tag: u64,
-    /// Replayed.
-    pub replayed: u64,
-    /// Too many sources.
-    pub too_many_sources: u64,
-    /// Payload type not negotiated.
-    pub unknown_payload: u64,
-    /// Direction is closed.
-    pub not_flowing: u64,
-    /// Nowhere to send.
-    pub no_destination: u64,
-    /// Duplicate packet.
-    pub duplicate: u64,
-    /// Stray packet of another source.
-    pub stray_source: u64,
-    /// Replaced by a key press.
-    pub replaced_by_dtmf: u64,
-    /// SRTP keys are used up.
-    pub keys_used_up: u64,
-    /// RTCP is off.
-    pub rtcp_off: u64,
+iq::counters! {
+    /// Packets thrown away, one field for each [`Discard`].
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct Discarded {
+        /// Not STUN, DTLS, RTP or RTCP.
+        pub unknown_protocol: u64,
+        /// Malformed packet.
+        pub malformed: u64,
+        /// No session on this port.
+        pub no_session: u64,
+        /// Source not validated by ICE.
+        pub unvalidated_source: u64,
+        /// Not the agreed source address.
+        pub wrong_source: u64,
+        /// Connectivity check does not verify.
+        pub bad_check: u64,
+        /// Over the handshake budget.
+        pub over_budget: u64,
+        /// No DTLS association.
+        pub no_association: u64,
+        /// No verified SRTP keys.
+        pub no_keys: u64,
+        /// SRTP authentication failed.
+        pub bad_tag: u64,
+        /// Replayed.
+        pub replayed: u64,
+        /// Too many sources.
+        pub too_many_sources: u64,
+        /// Payload type not negotiated.
+        pub unknown_payload: u64,
+        /// Direction is closed.
+        pub not_flowing: u64,
+        /// Nowhere to send.
+        pub no_destination: u64,
+        /// Duplicate packet.
+        pub duplicate: u64,
+        /// Stray packet of another source.
+        pub stray_source: u64,
+        /// Replaced by a key press.
+        pub replaced_by_dtmf: u64,
+        /// SRTP keys are used up.
+        pub keys_used_up: u64,
+        /// RTCP is off.
+        pub rtcp_off: u64,
+    }
+}
+
+impl iq::Countable for Discarded {
+    /// It has figures of its own.
+    fn figure(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Discarded {

@@ -1,101 +1,103 @@
 //! What the control plane counts.
 
-/// Every figure of the control plane. Counters only grow; gauges are marked so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Gauge: WebSocket connections that are open.
-    pub flows: u64,
-    /// Gauge: connections with a registration.
-    pub flows_registered: u64,
-    /// Gauge: registrations, also those that wait for their browser to come back.
-    pub registrations: u64,
-    /// Gauge: registrations whose browser is away.
-    pub registrations_in_grace: u64,
-    /// Gauge: ports held towards the IMS.
-    pub endpoints: u64,
-    /// Gauge: calls.
-    pub sessions: u64,
+iq::counters! {
+    /// Every figure of the control plane. Counters only grow; gauges are marked so.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Counters {
+        /// Gauge: WebSocket connections that are open.
+        pub flows: u64,
+        /// Gauge: connections with a registration.
+        pub flows_registered: u64,
+        /// Gauge: registrations, also those that wait for their browser to come back.
+        pub registrations: u64,
+        /// Gauge: registrations whose browser is away.
+        pub registrations_in_grace: u64,
+        /// Gauge: ports held towards the IMS.
+        pub endpoints: u64,
+        /// Gauge: calls.
+        pub sessions: u64,
 
-    /// Connections that were opened.
-    pub flows_opened: u64,
-    /// Connections that ended, whoever ended them.
-    pub flows_closed: u64,
-    /// Connections closed because nobody logged in in time (4001).
-    pub flows_unauthenticated_timeout: u64,
-    /// Connections closed for too many failed requests or malformed messages (1008).
-    pub flows_flooded: u64,
-    /// Connections closed because the browser came back on another one (4002).
-    pub flows_superseded: u64,
-    /// Keepalives that a browser sent as CRLF.
-    pub keepalives: u64,
+        /// Connections that were opened.
+        pub flows_opened: u64,
+        /// Connections that ended, whoever ended them.
+        pub flows_closed: u64,
+        /// Connections closed because nobody logged in in time (4001).
+        pub flows_unauthenticated_timeout: u64,
+        /// Connections closed for too many failed requests or malformed messages (1008).
+        pub flows_flooded: u64,
+        /// Connections closed because the browser came back on another one (4002).
+        pub flows_superseded: u64,
+        /// Keepalives that a browser sent as CRLF.
+        pub keepalives: u64,
 
-    /// SIP messages from browsers.
-    pub access_messages: u64,
-    /// SIP messages from the IMS.
-    pub ims_messages: u64,
-    /// Messages of browsers that did not parse.
-    pub access_malformed: u64,
-    /// Messages of the IMS that did not parse.
-    pub ims_malformed: u64,
-    /// Messages on an endpoint from an address that is not the next hop's.
-    pub ims_untrusted: u64,
-    /// Responses that belong to no transaction.
-    pub stray_responses: u64,
-    /// ACKs that belong to no call.
-    pub stray_acks: u64,
-    /// Requests turned away because their connection has no registration.
-    pub requests_unregistered: u64,
-    /// Requests turned away because of their method (405).
-    pub requests_method_not_allowed: u64,
-    /// Requests turned away because they demand an unknown extension (420).
-    pub requests_bad_extension: u64,
-    /// Requests turned away because they went in circles (483).
-    pub requests_too_many_hops: u64,
-    /// Requests inside a dialog that does not exist (481).
-    pub requests_no_dialog: u64,
-    /// OPTIONS answered.
-    pub options_answered: u64,
+        /// SIP messages from browsers.
+        pub access_messages: u64,
+        /// SIP messages from the IMS.
+        pub ims_messages: u64,
+        /// Messages of browsers that did not parse.
+        pub access_malformed: u64,
+        /// Messages of the IMS that did not parse.
+        pub ims_malformed: u64,
+        /// Messages on an endpoint from an address that is not the next hop's.
+        pub ims_untrusted: u64,
+        /// Responses that belong to no transaction.
+        pub stray_responses: u64,
+        /// ACKs that belong to no call.
+        pub stray_acks: u64,
+        /// Requests turned away because their connection has no registration.
+        pub requests_unregistered: u64,
+        /// Requests turned away because of their method (405).
+        pub requests_method_not_allowed: u64,
+        /// Requests turned away because they demand an unknown extension (420).
+        pub requests_bad_extension: u64,
+        /// Requests turned away because they went in circles (483).
+        pub requests_too_many_hops: u64,
+        /// Requests inside a dialog that does not exist (481).
+        pub requests_no_dialog: u64,
+        /// OPTIONS answered.
+        pub options_answered: u64,
 
-    /// REGISTERs from browsers that were relayed.
-    pub registers_relayed: u64,
-    /// Challenges relayed to browsers.
-    pub challenges: u64,
-    /// Challenges that came twice in a row and were marked stale for the client to try again.
-    pub challenges_repeated: u64,
-    /// New registrations that the core accepted.
-    pub registrations_made: u64,
-    /// Registrations that the core accepted again.
-    pub registrations_refreshed: u64,
-    /// REGISTERs that ended in a failure other than a challenge.
-    pub registrations_failed: u64,
-    /// Browsers that came back to their registration.
-    pub registrations_reattached: u64,
-    /// Attempts on another connection's registration that were turned away.
-    pub reattachments_refused: u64,
-    /// Registrations ended by the browser.
-    pub deregistered_by_browser: u64,
-    /// Registrations that were not refreshed in time.
-    pub deregistered_by_expiry: u64,
-    /// Registrations whose browser did not come back in time.
-    pub deregistered_by_grace: u64,
-    /// Registrations that the core ended.
-    pub deregistered_by_core: u64,
-    /// De-registrations by the box that the core challenged: they end by expiring.
-    pub deregistrations_unconfirmed: u64,
+        /// REGISTERs from browsers that were relayed.
+        pub registers_relayed: u64,
+        /// Challenges relayed to browsers.
+        pub challenges: u64,
+        /// Challenges that came twice in a row and were marked stale for the client to try again.
+        pub challenges_repeated: u64,
+        /// New registrations that the core accepted.
+        pub registrations_made: u64,
+        /// Registrations that the core accepted again.
+        pub registrations_refreshed: u64,
+        /// REGISTERs that ended in a failure other than a challenge.
+        pub registrations_failed: u64,
+        /// Browsers that came back to their registration.
+        pub registrations_reattached: u64,
+        /// Attempts on another connection's registration that were turned away.
+        pub reattachments_refused: u64,
+        /// Registrations ended by the browser.
+        pub deregistered_by_browser: u64,
+        /// Registrations that were not refreshed in time.
+        pub deregistered_by_expiry: u64,
+        /// Registrations whose browser did not come back in time.
+        pub deregistered_by_grace: u64,
+        /// Registrations that the core ended.
+        pub deregistered_by_core: u64,
+        /// De-registrations by the box that the core challenged: they end by expiring.
+        pub deregistrations_unconfirmed: u64,
 
-    /// Requests that went by TCP because of their size (RFC 3261 §18.1.1).
-    pub requests_moved_to_stream: u64,
-    /// Of those, the ones that fell back to UDP.
-    pub requests_moved_back: u64,
-    /// Times that a request went to another address of the next hop.
-    pub next_hop_failovers: u64,
+        /// Requests that went by TCP because of their size (RFC 3261 §18.1.1).
+        pub requests_moved_to_stream: u64,
+        /// Of those, the ones that fell back to UDP.
+        pub requests_moved_back: u64,
+        /// Times that a request went to another address of the next hop.
+        pub next_hop_failovers: u64,
 
-    /// Calls begun by a browser.
-    pub calls_from_access: u64,
-    /// Calls begun by the IMS.
-    pub calls_from_ims: u64,
-    /// Calls that were answered.
-    pub calls_answered: u64,
-    /// Calls turned away for lack of capacity or by a limit.
-    pub calls_refused: u64,
+        /// Calls begun by a browser.
+        pub calls_from_access: u64,
+        /// Calls begun by the IMS.
+        pub calls_from_ims: u64,
+        /// Calls that were answered.
+        pub calls_answered: u64,
+        /// Calls turned away for lack of capacity or by a limit.
+        pub calls_refused: u64,
+    }
 }

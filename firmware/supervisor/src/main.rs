@@ -1,2 +1,78 @@
-//! TODO
-fn main() {}
+//! `gatehouse`, the WebRTC-to-IMS gateway: reads its configuration, builds everything,
+//! runs, and leaves cleanly.
+
+mod config;
+#[cfg(feature = "lab")]
+mod demo;
+mod health;
+mod log;
+mod media_task;
+mod notify;
+mod records;
+mod run;
+mod signaling_task;
+mod status;
+mod supervisor;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use config::Config;
+
+/// WebRTC-to-IMS gateway.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Runs the gateway in the foreground.
+    Run {
+        /// Its configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Says what is wrong with a configuration.
+    CheckConfig {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Prints a configuration with every setting, its documentation and its default.
+    DefaultConfig,
+    /// Runs the gateway on an embedded IMS core with a page to try it.
+    #[cfg(feature = "lab")]
+    Demo(demo::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().verb {
+        Verb::DefaultConfig => {
+            print!("{}", Config::documented());
+            return ExitCode::SUCCESS;
+        }
+        Verb::CheckConfig { file } => load(&file).map(|_| println!("{}: good", file.display())),
+        Verb::Run { config } => load(&config)
+            .and_then(|config| run::to_completion(config, run::Page::default(), |_| {})),
+        #[cfg(feature = "lab")]
+        Verb::Demo(arguments) => demo::run(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gatehouse: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(file: &Path) -> anyhow::Result<Config> {
+    Config::load(file).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
+        anyhow::anyhow!("{}:{}", file.display(), lines.concat())
+    })
+}

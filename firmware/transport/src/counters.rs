@@ -2,77 +2,115 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use iq::Countable;
+
 use crate::flow::Ending;
 use crate::http::Refusal;
 
 /// One figure.
-pub type Count = AtomicU64;
-
-/// Figures of the access listener.
 #[derive(Debug, Default)]
-pub struct AccessCounters {
-    /// TCP connections that arrived.
-    pub connections_accepted: Count,
-    /// Of those, the ones closed at once because of a limit.
-    pub connections_refused: Count,
-    /// Errors of the listening socket.
-    pub accept_errors: Count,
-    /// TLS handshakes that failed or took too long.
-    pub tls_failures: Count,
-    /// Files of the page that were sent.
-    pub pages_served: Count,
-    /// Requests turned away, by reason in the order of [`Refusal::ALL`].
-    pub refusals: [Count; Refusal::ALL.len()],
-    /// Flows that ended, by way in the order of [`Ending::ALL`].
-    pub endings: [Count; Ending::ALL.len()],
-    /// WebSocket messages received.
-    pub messages_received: Count,
-    /// WebSocket messages sent.
-    pub messages_sent: Count,
-    /// Pings sent.
-    pub pings: Count,
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds one.
+    pub fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How much it is.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Countable for Count {
+    fn figure(&self) -> Option<u64> {
+        Some(self.value())
+    }
+}
+
+/// One figure for each of several reasons, in the order of their list.
+#[derive(Debug)]
+pub struct Counts<const REASONS: usize>(pub [Count; REASONS]);
+
+impl<const REASONS: usize> Default for Counts<REASONS> {
+    fn default() -> Self {
+        Counts(std::array::from_fn(|_| Count::default()))
+    }
+}
+
+impl<const REASONS: usize> Countable for Counts<REASONS> {
+    /// It is several.
+    fn figure(&self) -> Option<u64> {
+        None
+    }
+}
+
+iq::counters! {
+    /// Figures of the access listener.
+    #[derive(Debug, Default)]
+    pub struct AccessCounters {
+        /// TCP connections that arrived.
+        pub connections_accepted: Count,
+        /// Of those, the ones closed at once because of a limit.
+        pub connections_refused: Count,
+        /// Errors of the listening socket.
+        pub accept_errors: Count,
+        /// TLS handshakes that failed or took too long.
+        pub tls_failures: Count,
+        /// Files of the page that were sent.
+        pub pages_served: Count,
+        /// Requests turned away, by reason in the order of [`Refusal::ALL`].
+        pub refusals: Counts<{ Refusal::ALL.len() }>,
+        /// Flows that ended, by way in the order of [`Ending::ALL`].
+        pub endings: Counts<{ Ending::ALL.len() }>,
+        /// WebSocket messages received.
+        pub messages_received: Count,
+        /// WebSocket messages sent.
+        pub messages_sent: Count,
+        /// Pings sent.
+        pub pings: Count,
+    }
 }
 
 impl AccessCounters {
-    /// Adds one to a figure.
-    pub fn count(figure: &Count) {
-        figure.fetch_add(1, Ordering::Relaxed);
-    }
-
     pub(crate) fn refused(&self, refusal: Refusal) {
         if let Some(at) = Refusal::ALL.iter().position(|&other| other == refusal) {
-            Self::count(&self.refusals[at]);
+            self.refusals.0[at].add_one();
         }
     }
 
     pub(crate) fn flow_ended(&self, ending: Ending) {
         if let Some(at) = Ending::ALL.iter().position(|&other| other == ending) {
-            Self::count(&self.endings[at]);
+            self.endings.0[at].add_one();
         }
     }
 }
 
-/// Figures of the endpoints towards the IMS.
-#[derive(Debug, Default)]
-pub struct ImsCounters {
-    /// Messages that arrived.
-    pub received: Count,
-    /// Messages handed to the system.
-    pub sent: Count,
-    /// Messages the system did not take.
-    pub send_failures: Count,
-    /// Datagrams lost because signaling did not keep up.
-    pub datagrams_dropped: Count,
-    /// ICMP errors: the other side is not there.
-    pub unreachable: Count,
-    /// Connections made to the IMS.
-    pub connections_made: Count,
-    /// Connections taken from the IMS.
-    pub connections_accepted: Count,
-    /// Connections that could not be made, or broke with messages pending.
-    pub connections_failed: Count,
-    /// Streams that could not be framed.
-    pub framing_errors: Count,
-    /// Endpoints that could not be opened.
-    pub open_failures: Count,
+iq::counters! {
+    /// Figures of the endpoints towards the IMS.
+    #[derive(Debug, Default)]
+    pub struct ImsCounters {
+        /// Messages that arrived.
+        pub received: Count,
+        /// Messages handed to the system.
+        pub sent: Count,
+        /// Messages the system did not take.
+        pub send_failures: Count,
+        /// Datagrams lost because signaling did not keep up.
+        pub datagrams_dropped: Count,
+        /// ICMP errors: the other side is not there.
+        pub unreachable: Count,
+        /// Connections made to the IMS.
+        pub connections_made: Count,
+        /// Connections taken from the IMS.
+        pub connections_accepted: Count,
+        /// Connections that could not be made, or broke with messages pending.
+        pub connections_failed: Count,
+        /// Streams that could not be framed.
+        pub framing_errors: Count,
+        /// Endpoints that could not be opened.
+        pub open_failures: Count,
+    }
 }

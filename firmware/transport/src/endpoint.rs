@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
-use crate::counters::{AccessCounters as Count, ImsCounters};
+use crate::counters::ImsCounters;
 use crate::resolver;
 use crate::sip_stream::{self, Origin, Stream};
 use crate::sip_udp::SipUdp;
@@ -122,7 +122,7 @@ impl Endpoints {
                 } => {
                     self.forget(endpoint, transport, remote, serial);
                     if pending {
-                        Count::count(&self.counters.connections_failed);
+                        self.counters.connections_failed.add_one();
                         return Input::ImsTransportFailed {
                             endpoint,
                             transport,
@@ -181,10 +181,10 @@ impl Endpoints {
             SipTransport::Tcp | SipTransport::Tls => self.send_on_stream(id, transport, to, bytes),
         };
         if sent {
-            Count::count(&self.counters.sent);
+            self.counters.sent.add_one();
             return None;
         }
-        Count::count(&self.counters.send_failures);
+        self.counters.send_failures.add_one();
         Some(Input::ImsTransportFailed {
             endpoint: id,
             transport,
@@ -226,7 +226,7 @@ impl Endpoints {
     }
 
     fn not_opened(&self, endpoint: EndpointId, reason: OpenFailure) -> Input {
-        Count::count(&self.counters.open_failures);
+        self.counters.open_failures.add_one();
         Input::OpenFailed { endpoint, reason }
     }
 
@@ -292,7 +292,7 @@ impl Endpoints {
             tracing::warn!(endpoint = id.0, "too many connections from the IMS");
             return;
         }
-        Count::count(&self.counters.connections_accepted);
+        self.counters.connections_accepted.add_one();
         self.next_serial += 1;
         let stream = sip_stream::start(
             sip_stream::Name {

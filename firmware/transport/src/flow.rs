@@ -217,7 +217,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<'_, S> {
                     match incoming {
                         None => return (Ending::Lost, None),
                         Some(Err(error)) => return judge(&error),
-                        Some(Ok(Message::Close(_))) => return (Ending::Browser, None),
+                        Some(Ok(Message::Close(_))) => {
+                            self.finish().await;
+                            return (Ending::Browser, None);
+                        }
                         Some(Ok(message)) => self.take(message, arrivals).await,
                     }
                 }
@@ -229,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<'_, S> {
                     Some(ToFlow::Message(bytes)) => {
                         self.queue.octets.fetch_sub(bytes.len(), Ordering::Relaxed);
                         let message = self.frame(bytes);
-                        AccessCounters::count(&self.counters.messages_sent);
+                        self.counters.messages_sent.add_one();
                         if let Some(ending) = self.send(message).await {
                             return (ending, None);
                         }
@@ -240,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<'_, S> {
                         return (Ending::Silent, None);
                     }
                     self.unanswered += 1;
-                    AccessCounters::count(&self.counters.pings);
+                    self.counters.pings.add_one();
                     if let Some(ending) = self.send(Message::Ping(Bytes::new())).await {
                         return (ending, None);
                     }
@@ -262,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<'_, S> {
             }
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => return,
         };
-        AccessCounters::count(&self.counters.messages_received);
+        self.counters.messages_received.add_one();
         let flow = self.id;
         let _ = arrivals.send(Arrival::Message { flow, bytes }).await;
     }
@@ -288,13 +291,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<'_, S> {
 
     /// Sends a close frame and waits a moment for the browser's.
     async fn say_goodbye(&mut self, frame: CloseFrame, ending: Ending) -> Ending {
-        let goodbye = async {
-            if self.socket.close(Some(frame)).await.is_ok() {
-                while let Some(Ok(_)) = self.socket.next().await {}
-            }
-        };
-        let _ = timeout(CLOSE_TIME, goodbye).await;
+        if let Ok(Ok(())) = timeout(CLOSE_TIME, self.socket.close(Some(frame))).await {
+            self.finish().await;
+        }
         ending
+    }
+
+    /// Lets the closing handshake end, RFC 6455 §7.1.1.
+    async fn finish(&mut self) {
+        let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        let _ = timeout(CLOSE_TIME, rest).await;
     }
 }
 

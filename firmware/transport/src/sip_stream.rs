@@ -14,7 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::counters::{AccessCounters as Count, ImsCounters};
+use crate::counters::ImsCounters;
 use crate::endpoint::{Happening, Tls};
 
 /// A stream as its endpoint knows it; dropping it ends the stream after what is queued.
@@ -121,7 +121,7 @@ impl Task {
         let Ok(Ok(stream)) = connected else {
             return false;
         };
-        Count::count(&self.counters.connections_made);
+        self.counters.connections_made.add_one();
         let Some(tls) = tls else {
             return self.carry(stream).await;
         };
@@ -173,7 +173,7 @@ impl Task {
         while let Some(framed) = framer.next_frame() {
             match framed {
                 Ok(Framed::Message(bytes)) => {
-                    Count::count(&self.counters.received);
+                    self.counters.received.add_one();
                     let input = Input::ImsMessage {
                         endpoint: self.name.endpoint,
                         transport: self.name.transport,
@@ -191,7 +191,7 @@ impl Task {
                 }
                 Ok(Framed::Pong) => {}
                 Err(error) => {
-                    Count::count(&self.counters.framing_errors);
+                    self.counters.framing_errors.add_one();
                     tracing::warn!(%error, "a stream from the IMS cannot be framed");
                     return false;
                 }

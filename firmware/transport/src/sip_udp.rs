@@ -14,7 +14,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::counters::{AccessCounters as Count, ImsCounters};
+use crate::counters::ImsCounters;
 use crate::endpoint::Happening;
 use crate::rtp::{keep_icmp_errors, take_icmp_error};
 
@@ -98,7 +98,7 @@ impl Reader {
                 take_icmp_error(self.socket.as_fd()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
             });
             if let Ok(to) = taken {
-                Count::count(&self.counters.unreachable);
+                self.counters.unreachable.add_one();
                 self.tell(Input::ImsTransportFailed {
                     endpoint: self.endpoint,
                     transport: SipTransport::Udp,
@@ -119,7 +119,7 @@ impl Reader {
     /// Hands an input on; when signaling does not keep up, a datagram is lost here.
     fn tell(&self, input: Input) {
         if self.happenings.try_send(Happening::Input(input)).is_err() {
-            Count::count(&self.counters.datagrams_dropped);
+            self.counters.datagrams_dropped.add_one();
         }
     }
 }

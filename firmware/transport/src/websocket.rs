@@ -128,7 +128,7 @@ impl Access {
                 Err(_no_one_came) => {}
                 Ok(Ok((stream, remote))) => self.shared.welcome(stream, remote),
                 Ok(Err(error)) if is_transient(&error) => {
-                    AccessCounters::count(&self.shared.counters.accept_errors);
+                    self.shared.counters.accept_errors.add_one();
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
                 }
                 Ok(Err(error)) => return error,
@@ -139,9 +139,9 @@ impl Access {
 
 impl Shared {
     fn welcome(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) {
-        AccessCounters::count(&self.counters.connections_accepted);
+        self.counters.connections_accepted.add_one();
         let Some(place) = self.admission.connection(remote.ip(), Instant::now()) else {
-            AccessCounters::count(&self.counters.connections_refused);
+            self.counters.connections_refused.add_one();
             return;
         };
         if set_up(&stream).is_err() {
@@ -176,7 +176,7 @@ impl Shared {
             .ok()
             .flatten();
         if secured.is_none() {
-            AccessCounters::count(&self.counters.tls_failures);
+            self.counters.tls_failures.add_one();
         }
         secured
     }
@@ -258,7 +258,7 @@ impl Shared {
         let response = tokio::task::spawn_blocking(move || web_root.answer(&asked))
             .await
             .map_err(|_| Refusal::Path)??;
-        AccessCounters::count(&self.counters.pages_served);
+        self.counters.pages_served.add_one();
         let mut content = bytes::Bytes::from(response.head).chain(response.body);
         while content.has_remaining() {
             let written = timeout(WRITE_TIME, stream.write_buf(&mut content)).await;

@@ -62,8 +62,6 @@ pub enum WorkerError {
 pub struct Worker {
     /// The way to it.
     pub commands: Commands,
-    /// Its finished turns.
-    pub pulse: Pulse,
     /// Resolves when its thread is gone, whatever the reason.
     pub ended: oneshot::Receiver<()>,
 }
@@ -91,21 +89,23 @@ pub struct Snapshot {
     pub worker: WorkerCounters,
 }
 
-/// What the thread around the relays counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WorkerCounters {
-    /// Datagrams read.
-    pub received: u64,
-    /// Datagrams given to the system.
-    pub sent: u64,
-    /// Datagrams the system did not take.
-    pub send_failures: u64,
-    /// Ports of the range that something else had taken.
-    pub bind_failures: u64,
-    /// Gauge: IMS port pairs in use.
-    pub pairs_in_use: u64,
-    /// Gauge: IMS port pairs left.
-    pub pairs_left: u64,
+iq::counters! {
+    /// What the thread around the relays counts.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct WorkerCounters {
+        /// Datagrams read.
+        pub received: u64,
+        /// Datagrams given to the system.
+        pub sent: u64,
+        /// Datagrams the system did not take.
+        pub send_failures: u64,
+        /// Ports of the range that something else had taken.
+        pub bind_failures: u64,
+        /// Gauge: IMS port pairs in use.
+        pub pairs_in_use: u64,
+        /// Gauge: IMS port pairs left.
+        pub pairs_left: u64,
+    }
 }
 
 impl Commands {
@@ -144,6 +144,7 @@ impl Worker {
     pub fn start(
         settings: Settings,
         replies: mpsc::Sender<iq::Reply>,
+        pulse: Pulse,
     ) -> Result<Self, WorkerError> {
         let access =
             Udp::bind(settings.access, ACCESS_BUFFER).map_err(|error| WorkerError::Access {
@@ -155,19 +156,16 @@ impl Worker {
         let poll = Poll::new()?;
         poll.watch(&access, ACCESS_TOKEN)?;
         poll.watch(&*wake, WAKE_TOKEN)?;
-        let pulse = Pulse::default();
         let (alive, ended) = oneshot::channel();
-        let (thread_wake, thread_pulse) = (Arc::clone(&wake), pulse.clone());
+        let thread_wake = Arc::clone(&wake);
         thread::Builder::new()
             .name(format!("media-{}", settings.index))
             .spawn(move || {
                 let _alive: oneshot::Sender<()> = alive;
-                Thread::new(settings, access, poll, thread_wake, commands, replies)
-                    .run(&thread_pulse);
+                Thread::new(settings, access, poll, thread_wake, commands, replies).run(&pulse);
             })?;
         Ok(Worker {
             commands: Commands { queue, wake },
-            pulse,
             ended,
         })
     }

@@ -1,0 +1,199 @@
+//! `[access]` and `[limits]`: where browsers come in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use transport::admission::Limits;
+use transport::flow::Keepalive;
+use transport::http::Policy;
+use transport::tls::CertificateSource;
+
+use super::reader::{Fault, section};
+use super::{State, fault};
+
+section! {
+    /// Browsers: the page and SIP over WebSocket, on one port.
+    Access = "access"
+    /// Addresses and ports to listen on. "[::]" takes IPv4 too.
+    listen: Vec<SocketAddr> = vec![([0, 0, 0, 0, 0, 0, 0, 0], 443).into()],
+    /// TLS. Without it only loopback addresses are listened on: browsers give no
+    /// microphone to plain http pages of other machines.
+    tls: bool = true,
+    /// Certificate chain, PEM, and its private key. Both are read again when they
+    /// change; connections stay. Without them the box makes a self-signed certificate.
+    certificate: Option<PathBuf> = None,
+    /// Private key of the certificate, PEM.
+    key: Option<PathBuf> = None,
+    /// Host names and addresses as they stand in the page's address; requests for others
+    /// are refused. Empty: the machine's name, localhost and the addresses of `listen`.
+    server_names: Vec<String> = Vec::new(),
+    /// Origins whose pages may open the WebSocket, like "https://app.example.com".
+    /// Compared exactly. Empty: the pages of the box itself.
+    origins: Vec<String> = Vec::new(),
+    /// Path of the WebSocket.
+    path: String = "/sip".to_owned(),
+    /// Folder with the page that browsers are served; "none" serves no page.
+    web_root: PathBuf = PathBuf::from("/usr/share/gatehouse/web"),
+    /// STUN and TURN servers the page shall use, like "stun:stun.example.com:3478".
+    /// The box needs none of them itself.
+    ice_servers: Vec<String> = Vec::new(),
+    /// How long a TLS handshake, or the head of a request, may take.
+    handshake_time: Duration = Duration::from_secs(5),
+    /// Silence on a WebSocket after which it is pinged.
+    ping_after: Duration = Duration::from_secs(10),
+    /// How long a pong may take. Two missing pongs mean a dead network.
+    pong_time: Duration = Duration::from_secs(5),
+}
+
+section! {
+    /// How much of the box anybody may take.
+    Limited = "limits"
+    /// Connections of any kind.
+    connections: usize = 24_000,
+    /// WebSockets.
+    flows: usize = 20_000,
+    /// WebSockets from one IPv4 address or IPv6 /64.
+    flows_per_source: usize = 1_000,
+    /// New connections a second from one IPv4 /24 or IPv6 /56.
+    accepts_per_second: u32 = 200,
+    /// How long a WebSocket may stay without a log-in.
+    authentication_time: Duration = Duration::from_secs(30),
+}
+
+impl Access {
+    pub(super) fn check(&self, faults: &mut Vec<Fault>) {
+        if self.listen.is_empty() {
+            faults.push(fault("[access] listen: give at least one address"));
+        }
+        if self.certificate.is_some() != self.key.is_some() {
+            faults.push(fault("[access] certificate and key: give both or none"));
+        }
+        if !self.tls {
+            for address in self.listen.iter().filter(|a| !a.ip().is_loopback()) {
+                faults.push(fault(format!(
+                    "[access] listen: {address} is not a loopback address, so it needs tls = true"
+                )));
+            }
+        }
+        if !self.path.starts_with('/') || self.path == "/" || self.path.contains(['?', '#', ' ']) {
+            faults.push(fault(
+                "[access] path: must begin with a slash and name something, like \"/sip\"",
+            ));
+        }
+        for origin in &self.origins {
+            let host = origin
+                .strip_prefix("https://")
+                .or_else(|| origin.strip_prefix("http://"));
+            if host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' '])) {
+                faults.push(fault(format!(
+                    "[access] origins: {origin:?} must be a scheme, a host and maybe a port, \
+                     like \"https://app.example.com\", without a path"
+                )));
+            }
+        }
+        if self.ping_after.is_zero() || self.pong_time.is_zero() || self.handshake_time.is_zero() {
+            faults.push(fault(
+                "[access] ping_after, pong_time and handshake_time: must not be zero",
+            ));
+        }
+    }
+
+    /// Names that the box answers to.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.server_names.clone();
+        if names.is_empty() {
+            names.extend(machine_name());
+            names.push("localhost".to_owned());
+            let literal = |address: &SocketAddr| match address {
+                SocketAddr::V4(address) => address.ip().to_string(),
+                SocketAddr::V6(address) => format!("[{}]", address.ip()),
+            };
+            let specific = self.listen.iter().filter(|a| !a.ip().is_unspecified());
+            names.extend(specific.map(literal));
+        }
+        names
+            .iter_mut()
+            .for_each(|name| *name = name.to_ascii_lowercase());
+        names
+    }
+
+    /// Who may open a WebSocket.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            server_names: self.names(),
+            origins: if self.origins.is_empty() {
+                self.own_origins()
+            } else {
+                self.origins.clone()
+            },
+            path: self.path.clone(),
+        }
+    }
+
+    /// The origins of the box's own pages, as browsers write them: RFC 6454 §6.2.
+    pub(crate) fn own_origins(&self) -> Vec<String> {
+        let (scheme, usual) = if self.tls {
+            ("https", 443)
+        } else {
+            ("http", 80)
+        };
+        let mut ports: Vec<u16> = self.listen.iter().map(SocketAddr::port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let names = self.names();
+        ports
+            .iter()
+            .flat_map(|&port| {
+                names.iter().map(move |name| match port {
+                    port if port == usual => format!("{scheme}://{name}"),
+                    port => format!("{scheme}://{name}:{port}"),
+                })
+            })
+            .collect()
+    }
+
+    pub(crate) fn certificate_source(&self, state: &State) -> Option<CertificateSource> {
+        if !self.tls {
+            return None;
+        }
+        Some(match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => CertificateSource::Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            },
+            _ => CertificateSource::SelfSigned {
+                folder: state.folder.clone(),
+                names: self.names(),
+            },
+        })
+    }
+
+    pub(crate) fn web_folder(&self) -> Option<PathBuf> {
+        (self.web_root.as_os_str() != "none").then(|| self.web_root.clone())
+    }
+
+    pub(crate) fn keepalive(&self) -> Keepalive {
+        Keepalive {
+            interval: self.ping_after,
+            answer_time: self.pong_time,
+        }
+    }
+}
+
+impl Limited {
+    pub(crate) fn admission(&self) -> Limits {
+        Limits {
+            connections: self.connections,
+            flows: self.flows,
+            flows_per_source: self.flows_per_source,
+            accepts_per_second: self.accepts_per_second,
+        }
+    }
+}
+
+fn machine_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    (!name.is_empty() && name != "(none)").then(|| name.to_owned())
+}

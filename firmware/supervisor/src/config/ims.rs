@@ -1,0 +1,246 @@
+//! `[ims]` and `[calls]`: the operator's network, and what is done in it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use signaling::SipTransport;
+use signaling::config::{
+    CallConfig, Host, HostName, NextHop, PrivateIdentityRule, RegistrationConfig,
+};
+
+use super::access::Limited;
+use super::fault;
+use super::reader::{Fault, PortRange, section, text_value};
+
+section! {
+    /// The IMS core, reached through a P-CSCF (Gm).
+    Ims = "ims"
+    /// The P-CSCF: an address or a name, and a port, like "192.0.2.10:5060" or
+    /// "pcscf.example.com:5060". Has no default.
+    pcscf: Option<Peer> = None,
+    /// "udp", "tcp" or "tls". With "udp", messages above 1300 bytes go by TCP.
+    transport: Transport = Transport(SipTransport::Udp),
+    /// Domains whose users may log in. Has no default.
+    home_domains: Vec<Domain> = Vec::new(),
+    /// The box's address towards the IMS. Unset: the one that the way to the P-CSCF has.
+    address: Option<IpAddr> = None,
+    /// Ports towards the IMS: each logged-in browser has one of its own.
+    ports: PortRange = PortRange(16000..=23999),
+    /// Certificates, PEM, of the authorities that vouch for the P-CSCF's ("tls" only).
+    authorities: Option<PathBuf> = None,
+    /// Hosts besides the P-CSCF whose messages are taken.
+    trusted_peers: Vec<IpAddr> = Vec::new(),
+    /// Headers that no rule knows and that pass nevertheless, both ways.
+    passed_headers: Vec<String> = Vec::new(),
+    /// The longest registration that is asked for. Short, because a user who has gone
+    /// without signing off is reachable in the core until it ends.
+    registration_expires: Duration = RegistrationConfig::default().expires,
+    /// How long a registration and its calls outlive a lost WebSocket.
+    registration_grace: Duration = RegistrationConfig::default().grace,
+    /// How many users may be logged in.
+    registrations: usize = RegistrationConfig::default().count,
+    /// What the first REGISTER says about the private identity: "implied" (the public
+    /// one without its scheme, as TS 24.229 has it) or "absent".
+    private_identity: PrivateIdentity = PrivateIdentity(PrivateIdentityRule::Implied),
+    /// How long the P-CSCF may take to answer before its next address is tried.
+    answer_time: Duration = RegistrationConfig::default().answer_time,
+}
+
+section! {
+    /// Calls.
+    Calls = "calls"
+    /// How many there may be.
+    count: usize = CallConfig::default().count,
+    /// How many one user may have.
+    per_user: usize = CallConfig::default().per_registration,
+    /// How long the called side may ring.
+    ring_time: Duration = CallConfig::default().ring_time,
+    /// How long a call may last.
+    longest: Duration = CallConfig::default().duration,
+    /// Session timer that is asked for (RFC 4028).
+    session_expires: Duration = CallConfig::default().session_expires,
+    /// The shortest session timer that is accepted; never below "90s".
+    min_session_expires: Duration = CallConfig::default().min_session_expires,
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+}
+
+impl std::str::FromStr for Peer {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (host, port) = text.rsplit_once(':').ok_or(())?;
+        let port = port.parse().map_err(|_| ())?;
+        let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let host = match (literal, host.parse()) {
+            (Some(v6), _) => Host::Address(IpAddr::V6(v6.parse().map_err(|_| ())?)),
+            (None, Ok(v4)) => Host::Address(IpAddr::V4(v4)),
+            (None, Err(_)) => Host::Name(HostName::parse(host).ok_or(())?),
+        };
+        if port == 0 {
+            return Err(());
+        }
+        Ok(Peer { host, port })
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// A transport by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Transport(pub(crate) SipTransport);
+
+impl std::str::FromStr for Transport {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "udp" => Ok(Transport(SipTransport::Udp)),
+            "tcp" => Ok(Transport(SipTransport::Tcp)),
+            "tls" => Ok(Transport(SipTransport::Tls)),
+            _ => Err(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            SipTransport::Udp => "udp",
+            SipTransport::Tcp => "tcp",
+            SipTransport::Tls => "tls",
+        })
+    }
+}
+
+/// A domain of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Domain(pub(crate) HostName);
+
+impl std::str::FromStr for Domain {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        HostName::parse(text).map(Domain).ok_or(())
+    }
+}
+
+impl std::fmt::Display for Domain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A rule by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PrivateIdentity(PrivateIdentityRule);
+
+impl std::str::FromStr for PrivateIdentity {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "implied" => Ok(PrivateIdentity(PrivateIdentityRule::Implied)),
+            "absent" => Ok(PrivateIdentity(PrivateIdentityRule::Absent)),
+            _ => Err(()),
+        }
+    }
+}
+
+impl std::fmt::Display for PrivateIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            PrivateIdentityRule::Implied => "implied",
+            PrivateIdentityRule::Absent => "absent",
+        })
+    }
+}
+
+text_value!(
+    Peer,
+    "a host and a port, like \"pcscf.example.com:5060\" or \"192.0.2.10:5060\""
+);
+text_value!(Transport, "\"udp\", \"tcp\" or \"tls\"");
+text_value!(Domain, "a domain, like \"ims.example.com\"");
+text_value!(PrivateIdentity, "\"implied\" or \"absent\"");
+
+impl Ims {
+    pub(super) fn check(&self, faults: &mut Vec<Fault>) {
+        if self.pcscf.is_none() {
+            faults.push(fault(
+                "[ims] pcscf: is missing; say where the P-CSCF is, like \"192.0.2.10:5060\"",
+            ));
+        }
+        if self.home_domains.is_empty() {
+            faults.push(fault(
+                "[ims] home_domains: is missing; say whose users may log in, like \
+                 [\"ims.example.com\"]",
+            ));
+        }
+        if self.transport.0 == SipTransport::Tls && self.authorities.is_none() {
+            faults.push(fault(
+                "[ims] authorities: transport = \"tls\" needs the certificates to believe",
+            ));
+        }
+        if self.address.is_some_and(|address| address.is_unspecified()) {
+            faults.push(fault(
+                "[ims] address: messages name it, so it must be one of the box's real addresses",
+            ));
+        }
+    }
+
+    /// Where requests go; `None` until it is configured.
+    pub(crate) fn next_hop(&self) -> Option<NextHop> {
+        let pcscf = self.pcscf.clone()?;
+        Some(NextHop {
+            host: pcscf.host,
+            port: pcscf.port,
+            transport: self.transport.0,
+        })
+    }
+
+    /// The control plane's settings; `None` if a setting without default is missing.
+    pub(crate) fn signaling(&self, calls: &Calls, limits: &Limited) -> Option<signaling::Config> {
+        let first = self.home_domains.first()?.0.clone();
+        let mut config = signaling::Config::new(first, self.next_hop()?);
+        config.home_domains = self.home_domains.iter().map(|d| d.0.clone()).collect();
+        config.trusted_peers.clone_from(&self.trusted_peers);
+        config.passed_headers.clone_from(&self.passed_headers);
+        config.flows.authentication_time = limits.authentication_time;
+        config.flows.count = limits.flows;
+        config.registration.expires = self.registration_expires;
+        config.registration.grace = self.registration_grace;
+        config.registration.count = self.registrations;
+        config.registration.private_identity = self.private_identity.0;
+        config.registration.answer_time = self.answer_time;
+        config.calls.count = calls.count;
+        config.calls.per_registration = calls.per_user;
+        config.calls.ring_time = calls.ring_time;
+        config.calls.duration = calls.longest;
+        config.calls.session_expires = calls.session_expires;
+        config.calls.min_session_expires = calls.min_session_expires;
+        Some(config)
+    }
+}
+
+impl Calls {
+    pub(super) fn check(&self, faults: &mut Vec<Fault>) {
+        let shortest = Duration::from_secs(90);
+        if self.min_session_expires < shortest || self.session_expires < self.min_session_expires {
+            faults.push(fault(
+                "[calls] session_expires must not be below min_session_expires, nor that below \
+                 \"90s\" (RFC 4028 §5)",
+            ));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `[media]`: sound, on both sides.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use iq::SrtpProfile;
+
+use super::fault;
+use super::reader::{Fault, PortRange, section, text_value};
+
+section! {
+    /// Media: worker threads, their ports and addresses.
+    Media = "media"
+    /// Worker threads; 0 is one for each processor.
+    workers: u16 = 0,
+    /// Address on which browsers' media arrives.
+    access_listen: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    /// UDP port of the first worker; the next workers have the next ports.
+    access_port: u16 = 24000,
+    /// Addresses that browsers are told, best first. Empty: `access_listen` if it is a
+    /// real address, else the address that the default route has.
+    access_addresses: Vec<IpAddr> = Vec::new(),
+    /// Address for media of the IMS. Unset: the address that signalling uses.
+    ims_address: Option<IpAddr> = None,
+    /// What the IMS is told instead, if the network between translates addresses.
+    ims_advertised: Option<IpAddr> = None,
+    /// UDP ports for media of the IMS: two for each call.
+    ims_ports: PortRange = PortRange(30000..=49999),
+    /// SRTP profiles that browsers may use: "gcm256", "gcm128", "cm80".
+    srtp_profiles: Vec<Profile> = vec![
+        Profile(SrtpProfile::AeadAes256Gcm),
+        Profile(SrtpProfile::AeadAes128Gcm),
+        Profile(SrtpProfile::Aes128CmSha1_80),
+    ],
+    /// DTLS 1.3 beside 1.2. Browsers then choose "cm80", which costs more per packet.
+    dtls_13: bool = false,
+    /// Calls held at once by each worker.
+    calls_per_worker: usize = 2_000,
+    /// How long a browser may take for the DTLS handshake.
+    handshake_timeout: Duration = Duration::from_secs(10),
+    /// How long to wait for a browser's first connectivity check.
+    ice_timeout: Duration = Duration::from_secs(20),
+    /// Silence of connectivity checks after which a browser is lost.
+    consent_timeout: Duration = Duration::from_secs(10),
+    /// Silence on the IMS side after which it is reported.
+    ims_silence: Duration = Duration::from_secs(30),
+}
+
+/// An SRTP profile by its short name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Profile(pub(crate) SrtpProfile);
+
+impl std::str::FromStr for Profile {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "gcm256" => Ok(Profile(SrtpProfile::AeadAes256Gcm)),
+            "gcm128" => Ok(Profile(SrtpProfile::AeadAes128Gcm)),
+            "cm80" => Ok(Profile(SrtpProfile::Aes128CmSha1_80)),
+            _ => Err(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Profile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            SrtpProfile::AeadAes256Gcm => "gcm256",
+            SrtpProfile::AeadAes128Gcm => "gcm128",
+            SrtpProfile::Aes128CmSha1_80 => "cm80",
+        })
+    }
+}
+
+text_value!(Profile, "\"gcm256\", \"gcm128\" or \"cm80\"");
+
+impl Media {
+    pub(super) fn check(&self, faults: &mut Vec<Fault>) {
+        let workers = self.worker_count();
+        if usize::from(self.access_port) + workers > 65_536 || self.access_port == 0 {
+            faults.push(fault(format!(
+                "[media] access_port: {workers} workers need as many ports from it on"
+            )));
+        }
+        if self.ims_ports.0.len() < 2 * workers + 1 {
+            faults.push(fault(format!(
+                "[media] ims_ports: too few for {workers} workers"
+            )));
+        }
+        if self.srtp_profiles.is_empty() {
+            faults.push(fault("[media] srtp_profiles: give at least one"));
+        }
+        let unspecified = |address: &Option<IpAddr>| address.is_some_and(|a| a.is_unspecified());
+        if self.access_addresses.iter().any(IpAddr::is_unspecified)
+            || unspecified(&self.ims_address)
+            || unspecified(&self.ims_advertised)
+        {
+            faults.push(fault(
+                "[media] access_addresses, ims_address, ims_advertised: peers are told them, so \
+                 they must be real addresses",
+            ));
+        }
+    }
+
+    pub(crate) fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => usize::from(workers),
+        }
+    }
+
+    /// The IMS ports of one worker: whole pairs, none shared.
+    pub(crate) fn ims_ports_of(&self, worker: usize) -> std::ops::RangeInclusive<u16> {
+        let (first, last) = (
+            u32::from(*self.ims_ports.0.start()),
+            u32::from(*self.ims_ports.0.end()),
+        );
+        let first = first + first % 2;
+        let pairs = (last + 1).saturating_sub(first) / 2;
+        let workers = u32::try_from(self.worker_count()).unwrap_or(1);
+        let worker = u32::try_from(worker).unwrap_or(0);
+        let from = first + 2 * (pairs * worker / workers);
+        let to = first + 2 * (pairs * (worker + 1) / workers);
+        let port = |port: u32| u16::try_from(port).unwrap_or(u16::MAX);
+        port(from)..=port(to.saturating_sub(1))
+    }
+}

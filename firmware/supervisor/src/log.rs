@@ -1,0 +1,190 @@
+//! The log: where it goes, and the one place where signaling's events become lines of it.
+//! No line names a subscriber: sessions, flows and endpoints are numbers.
+
+use std::fmt;
+use std::io::IsTerminal;
+
+use iq::Leg;
+use signaling::Event;
+use signaling::event::{Origin, RegistrationFailure};
+use tracing::{Level, debug, error, info, info_span, warn};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::{Log, LogFormat};
+
+/// Starts the log.
+pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().parse(&log.level)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match resolve(log.format) {
+        LogFormat::Auto | LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init(),
+        LogFormat::Journal => builder
+            .with_ansi(false)
+            .event_format(JournalLine)
+            .try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("log: {error}"))
+}
+
+fn resolve(format: LogFormat) -> LogFormat {
+    match format {
+        LogFormat::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => LogFormat::Journal,
+        LogFormat::Auto if std::io::stderr().is_terminal() => LogFormat::Text,
+        LogFormat::Auto => LogFormat::Json,
+        chosen => chosen,
+    }
+}
+
+/// Writes a line for journald: its priority in front (sd-daemon(3)), no time of its own.
+struct JournalLine;
+
+impl<S, N> FormatEvent<S, N> for JournalLine
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(fields) = span
+                .extensions()
+                .get::<tracing_subscriber::fmt::FormattedFields<N>>()
+            {
+                write!(writer, "{fields} ")?;
+            }
+        }
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+/// Logs what signaling tells.
+pub(crate) fn event(event: &Event) {
+    match event {
+        Event::CallStarted { .. }
+        | Event::CallRinging { .. }
+        | Event::CallAnswered { .. }
+        | Event::CallEnded(_) => call(event),
+        Event::Security { origin, breach } => match origin {
+            Origin::Flow(flow) => warn!(flow = flow.0, "{breach}"),
+            Origin::Endpoint(endpoint) => warn!(endpoint = endpoint.0, "{breach}"),
+        },
+        Event::EndpointRefused { endpoint, reason } => {
+            error!(endpoint = endpoint.0, "no port towards the IMS: {reason}");
+        }
+        Event::NextHopUnresolved => error!("the P-CSCF's name has no address"),
+        Event::NextHopSilent { address } => warn!(%address, "the P-CSCF does not answer"),
+        _ => registration(event),
+    }
+}
+
+fn registration(event: &Event) {
+    match event {
+        Event::Registered {
+            flow,
+            endpoint,
+            expires,
+            ..
+        } => info!(
+            flow = flow.0,
+            endpoint = endpoint.0,
+            seconds = expires.as_secs(),
+            "registered"
+        ),
+        Event::RegistrationFailed {
+            flow,
+            status,
+            reason,
+            ..
+        } => match reason {
+            RegistrationFailure::CoreSilent
+            | RegistrationFailure::Unresolved
+            | RegistrationFailure::NoCapacity => {
+                error!(flow = flow.0, status, "registration failed: {reason}");
+            }
+            _ => info!(flow = flow.0, status, "registration failed: {reason}"),
+        },
+        Event::Deregistered {
+            endpoint, cause, ..
+        } => info!(endpoint = endpoint.0, "registration over: {cause}"),
+        Event::FlowLost {
+            flow,
+            endpoint,
+            grace,
+        } => info!(
+            flow = flow.0,
+            endpoint = endpoint.0,
+            grace = grace.as_secs(),
+            "browser lost its connection"
+        ),
+        Event::FlowReattached { flow, endpoint } => {
+            info!(flow = flow.0, endpoint = endpoint.0, "browser came back");
+        }
+        Event::FlowClosed { flow, code, reason } => {
+            info!(flow = flow.0, code, "connection closed: {reason}");
+        }
+        _ => debug!("an event without words"),
+    }
+}
+
+fn call(event: &Event) {
+    let session = match event {
+        Event::CallStarted { session, .. }
+        | Event::CallRinging { session }
+        | Event::CallAnswered { session } => *session,
+        Event::CallEnded(record) => record.session,
+        _ => return,
+    };
+    let span = info_span!("call", %session);
+    let _inside = span.enter();
+    match event {
+        Event::CallStarted { from, .. } => info!(from = leg(*from), "call"),
+        Event::CallRinging { .. } => info!("ringing"),
+        Event::CallAnswered { .. } => info!("answered"),
+        Event::CallEnded(record) => {
+            let by = record.cause.by.map_or("box", leg);
+            let reason = record.cause.reason.map(|reason| reason.to_string());
+            let seconds = record.ended_after.as_secs();
+            info!(
+                by,
+                status = record.cause.status,
+                reason,
+                seconds,
+                "call over"
+            );
+        }
+        _ => {}
+    }
+}
+
+fn leg(leg: Leg) -> &'static str {
+    match leg {
+        Leg::Access => "browser",
+        Leg::Ims => "ims",
+    }
+}

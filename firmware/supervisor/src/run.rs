@@ -1,0 +1,468 @@
+//! Wires everything together, in order, and takes it apart again.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use rustls_pki_types::ServerName;
+use serde_json::{Map, Value, json};
+use signaling::config::Host;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+use transport::tls::{self, Certificates};
+use transport::web_root::WebRoot;
+use transport::websocket::{self, Access};
+use transport::{endpoint, resolver, rtp};
+
+use crate::config::Config;
+use crate::health::Health;
+use crate::media_task::{self, MediaTask};
+use crate::notify;
+use crate::records::{self, Recorder};
+use crate::signaling_task::{self, Control, SignalingTask};
+use crate::status::{self, Sources};
+use crate::supervisor::keep_running;
+
+/// What the page is told beyond what the configuration says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    /// More members for `/config.json`.
+    pub(crate) settings: Map<String, Value>,
+}
+
+/// What is true once everything is up.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    /// Where browsers connect.
+    pub(crate) access: Vec<SocketAddr>,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT. `up` is called once it serves.
+pub(crate) fn to_completion(
+    config: Config,
+    page: Page,
+    up: impl FnOnce(&Started),
+) -> anyhow::Result<()> {
+    crate::log::start(&config.log)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let ending = Signals::new()?;
+            run(config, page, up, ending).await
+        })
+}
+
+/// What a signal asks for.
+enum Wish {
+    Leave,
+    Reload,
+}
+
+/// The signals that end the box or have it look at its files.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Leave,
+            _ = self.interrupt.recv() => Wish::Leave,
+            _ = self.hang_up.recv() => Wish::Reload,
+        }
+    }
+}
+
+async fn run(
+    config: Config,
+    page: Page,
+    up: impl FnOnce(&Started),
+    mut signals: Signals,
+) -> anyhow::Result<()> {
+    let built = Built::new(&config, page).await?;
+    let started = Started {
+        access: built.access.addresses(),
+    };
+    let controls = built.controls.clone();
+    let (health, certificates) = (built.health.clone(), built.certificates.clone());
+    let idle = Arc::clone(&built.idle);
+    let mut services = built.start();
+    health.started();
+    notify::ready("running");
+    tracing::info!(listening = ?started.access, "up");
+    up(&started);
+
+    loop {
+        tokio::select! {
+            Some(ended) = services.join_next() => {
+                return ended?.context("the box gives up");
+            }
+            () = tokio::time::sleep(LOOK_AT_FILES) => reload(certificates.as_deref(), false),
+            wish = signals.next() => match wish {
+                Wish::Reload => reload(certificates.as_deref(), true),
+                Wish::Leave => break,
+            },
+        }
+    }
+    let grace = config.shutdown.grace;
+    tracing::info!(grace = grace.as_secs(), "stopping: no new calls");
+    health.draining();
+    notify::stopping(grace + DEREGISTER_TIME + DEREGISTER_TIME);
+    tokio::select! {
+        () = leave(&controls, &idle, grace) => {}
+        _ = signals.next() => tracing::warn!("told twice: stopping at once"),
+        Some(ended) = services.join_next() => return ended?.context("the box gives up"),
+    }
+    let _ = controls.send(Control::Stop).await;
+    tokio::time::sleep(GOODBYE_TIME).await;
+    services.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Lets calls end, then ends them, and signs everybody off.
+async fn leave(controls: &mpsc::Sender<Control>, idle: &Notify, grace: Duration) {
+    let _ = controls.send(Control::Drain).await;
+    let until = Instant::now() + grace;
+    while Instant::now() < until && sessions(controls).await != Some(0) {
+        tokio::time::sleep(LOOK_AT_CALLS).await;
+    }
+    let _ = controls.send(Control::Deregister).await;
+    if tokio::time::timeout(DEREGISTER_TIME, idle.notified())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the IMS did not confirm every de-registration");
+    }
+}
+
+async fn sessions(controls: &mpsc::Sender<Control>) -> Option<u64> {
+    let (answer, snapshot) = oneshot::channel();
+    controls.send(Control::Snapshot(answer)).await.ok()?;
+    Some(snapshot.await.ok()?.signaling.sessions)
+}
+
+fn reload(certificates: Option<&Certificates>, even_if_same: bool) {
+    match certificates.map(|certificates| certificates.reload(even_if_same)) {
+        None | Some(Ok(false)) => {}
+        Some(Ok(true)) => tracing::info!("new certificate in use; connections stay"),
+        Some(Err(error)) => {
+            tracing::error!(%error, "new certificate not taken; the old one stays in use");
+        }
+    }
+}
+
+/// Everything, bound and ready to run.
+struct Built {
+    access: Access,
+    access_settings: websocket::Settings,
+    arrivals: mpsc::Sender<transport::flow::Arrival>,
+    next_flow: Arc<AtomicU64>,
+    signaling: Arc<SignalingTask>,
+    media: Arc<MediaTask>,
+    status: (SocketAddr, Arc<Sources>),
+    controls: mpsc::Sender<Control>,
+    certificates: Option<Arc<Certificates>>,
+    idle: Arc<Notify>,
+    health: Health,
+}
+
+impl Built {
+    async fn new(config: &Config, page: Page) -> anyhow::Result<Self> {
+        let health = Health::default();
+        let ims_address = ims_address(config).await?;
+        let (arrivals_in, arrivals) = mpsc::channel(QUEUED_ARRIVALS);
+        let (media_in, requests) = mpsc::channel(QUEUED_IQ);
+        let (replies_in, replies) = mpsc::channel(QUEUED_IQ);
+        let (controls_in, controls) = mpsc::channel(QUEUED_CONTROLS);
+        let (access_counters, ims_counters) = (Arc::default(), Arc::default());
+        let recorder = recorder(config)?;
+        let idle = Arc::new(Notify::new());
+
+        let media = MediaTask {
+            workers: workers(config, ims_address, &health)?,
+            requests: Mutex::new(requests),
+            replies: replies_in,
+            pulse: health.watch("media"),
+        };
+        let signaling = SignalingTask {
+            config: config
+                .ims
+                .signaling(&config.calls, &config.limits)
+                .context("the configuration is not complete")?,
+            endpoints: endpoint_settings(config, ims_address)?,
+            ims_counters: Arc::clone(&ims_counters),
+            arrivals: Mutex::new(arrivals),
+            replies: Mutex::new(replies),
+            controls: Mutex::new(controls),
+            media: media_in.clone(),
+            recorder: recorder.clone(),
+            idle: Arc::clone(&idle),
+            pulse: health.watch("signaling"),
+        };
+        let (access_settings, certificates) = access_settings(config, page)?;
+        let next_flow = Arc::new(AtomicU64::new(1));
+        let access = Access::bind(
+            access_settings.clone(),
+            arrivals_in.clone(),
+            Arc::clone(&next_flow),
+            Arc::clone(&access_counters),
+        )
+        .context("[access]")?;
+        let sources = Sources {
+            health: health.clone(),
+            signaling: controls_in.clone(),
+            media: media_in,
+            access: access_counters,
+            ims: ims_counters,
+            recorder,
+            started_at: Instant::now(),
+        };
+        Ok(Built {
+            access,
+            access_settings,
+            arrivals: arrivals_in,
+            next_flow,
+            signaling: Arc::new(signaling),
+            media: Arc::new(media),
+            status: (config.management.listen, Arc::new(sources)),
+            controls: controls_in,
+            certificates,
+            idle,
+            health,
+        })
+    }
+
+    /// Starts the services in their order.
+    fn start(self) -> JoinSet<anyhow::Result<()>> {
+        let mut services = JoinSet::new();
+        let media = self.media;
+        services.spawn(keep_running("media", move || {
+            media_task::run(Arc::clone(&media))
+        }));
+        let signaling = self.signaling;
+        services.spawn(keep_running("signaling", move || {
+            signaling_task::run(Arc::clone(&signaling))
+        }));
+        let pulse = self.health.watch("access");
+        let counters = Arc::clone(&self.status.1.access);
+        let mut bound = Some(self.access);
+        services.spawn(keep_running("access", move || {
+            let access = bound.take().map_or_else(
+                || {
+                    Access::bind(
+                        self.access_settings.clone(),
+                        self.arrivals.clone(),
+                        Arc::clone(&self.next_flow),
+                        Arc::clone(&counters),
+                    )
+                },
+                Ok,
+            );
+            let pulse = pulse.clone();
+            async move { Err(access?.run(pulse).await.into()) }
+        }));
+        let (listen, sources) = self.status;
+        services.spawn(keep_running("status", move || {
+            status::run(listen, Arc::clone(&sources))
+        }));
+        services.spawn(async move {
+            self.health.run().await;
+            Ok(())
+        });
+        services
+    }
+}
+
+fn access_settings(
+    config: &Config,
+    page: Page,
+) -> anyhow::Result<(websocket::Settings, Option<Arc<Certificates>>)> {
+    let certificates = config
+        .access
+        .certificate_source(&config.state)
+        .map(Certificates::load)
+        .transpose()
+        .context("[access]")?;
+    let folder = config.access.web_folder();
+    if let Some(folder) = folder.as_deref().filter(|folder| !folder.is_dir()) {
+        tracing::warn!(folder = %folder.display(), "[access] web_root: no such folder; no page is served");
+    }
+    let settings = websocket::Settings {
+        listen: config.access.listen.clone(),
+        tls: certificates
+            .as_ref()
+            .map(Certificates::acceptor)
+            .transpose()?,
+        policy: config.access.policy(),
+        web_root: WebRoot {
+            folder,
+            config_json: page_settings(config, page).to_string().into(),
+        },
+        limits: config.limits.admission(),
+        handshake_time: config.access.handshake_time,
+        keepalive: config.access.keepalive(),
+    };
+    Ok((settings, certificates.map(Arc::new)))
+}
+
+/// What the page reads first.
+fn page_settings(config: &Config, page: Page) -> Value {
+    let servers: Vec<Value> = config
+        .access
+        .ice_servers
+        .iter()
+        .map(|url| json!({ "urls": url }))
+        .collect();
+    let mut settings = Map::new();
+    let domain = config.ims.home_domains.first().map(ToString::to_string);
+    settings.insert("domain".to_owned(), json!(domain));
+    settings.insert("webSocketPath".to_owned(), json!(config.access.path));
+    settings.insert("iceServers".to_owned(), json!(servers));
+    let expires = config.ims.registration_expires.as_secs();
+    settings.insert("registerExpires".to_owned(), json!(expires));
+    settings.extend(page.settings);
+    Value::Object(settings)
+}
+
+fn endpoint_settings(config: &Config, address: IpAddr) -> anyhow::Result<endpoint::Settings> {
+    let tls = match (&config.ims.authorities, &config.ims.pcscf) {
+        (Some(authorities), Some(pcscf)) => Some(endpoint::Tls {
+            connector: tls::connector(authorities).context("[ims] authorities")?,
+            server_name: match &pcscf.host {
+                Host::Address(address) => ServerName::IpAddress((*address).into()),
+                Host::Name(name) => ServerName::try_from(name.to_string())?,
+            },
+        }),
+        _ => None,
+    };
+    Ok(endpoint::Settings {
+        address,
+        ports: config.ims.ports.0.clone(),
+        tls,
+        seed: fresh_seed(),
+    })
+}
+
+fn workers(
+    config: &Config,
+    ims_address: IpAddr,
+    health: &Health,
+) -> anyhow::Result<Vec<(rtp::Settings, transport::pulse::Pulse)>> {
+    let media = &config.media;
+    let certificate = Arc::new(media::Certificate::generate()?);
+    let addresses = if !media.access_addresses.is_empty() {
+        media.access_addresses.clone()
+    } else if media.access_listen.is_unspecified() {
+        let outside = SocketAddr::from(([192, 0, 2, 1], 9));
+        let address = way_to(outside).context(
+            "[media] access_addresses: say which addresses browsers reach, there is no default route",
+        )?;
+        vec![address]
+    } else {
+        vec![media.access_listen]
+    };
+    let ims_address = media.ims_address.unwrap_or(ims_address);
+    let settings = (0..media.worker_count()).map(|index| {
+        let port = media.access_port + u16::try_from(index).expect("checked to be few");
+        let candidates = addresses.iter().map(|&ip| (ip, port).into()).collect();
+        let mut relays = media::Config::new(candidates, Arc::clone(&certificate));
+        relays.max_sessions = media.calls_per_worker;
+        relays.srtp_profiles = media.srtp_profiles.iter().map(|p| p.0).collect();
+        relays.dtls_13 = media.dtls_13;
+        relays.handshake_timeout = media.handshake_timeout;
+        relays.ice_timeout = media.ice_timeout;
+        relays.consent_report = media.consent_timeout;
+        relays.ims_silence = media.ims_silence;
+        let settings = rtp::Settings {
+            index,
+            access: (media.access_listen, port).into(),
+            ims_address,
+            ims_advertised: media.ims_advertised.unwrap_or(ims_address),
+            ims_ports: media.ims_ports_of(index),
+            media: relays,
+            seed: fresh_seed(),
+        };
+        (settings, health.watch(format!("media-{index}")))
+    });
+    Ok(settings.collect())
+}
+
+fn recorder(config: &Config) -> anyhow::Result<Recorder> {
+    let settings = config.records.enabled.then(|| records::Settings {
+        file: config.records.path(&config.state),
+        max_size: u64::from(config.records.max_megabytes) * 1024 * 1024,
+        keep: config.records.keep,
+        key: records::key(&config.state.folder).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the key of call records is not kept: hashes change at restart");
+            fresh_seed()
+        }),
+    });
+    Ok(Recorder::start(settings)?)
+}
+
+/// The box's address towards the IMS.
+async fn ims_address(config: &Config) -> anyhow::Result<IpAddr> {
+    if let Some(address) = config.ims.address {
+        return Ok(address);
+    }
+    let pcscf = config
+        .ims
+        .pcscf
+        .as_ref()
+        .context("[ims] pcscf: is missing")?;
+    let peer = match &pcscf.host {
+        Host::Address(address) => SocketAddr::new(*address, pcscf.port),
+        Host::Name(name) => resolver::resolve(name.as_str(), pcscf.port)
+            .await
+            .first()
+            .copied()
+            .ok_or_else(|| {
+                anyhow!("[ims] pcscf: {name} has no address; set [ims] address to start without")
+            })?,
+    };
+    way_to(peer).with_context(|| format!("[ims] address: there is no way to {peer}"))
+}
+
+/// The address that the system would send from. Nothing is sent.
+fn way_to(peer: SocketAddr) -> anyhow::Result<IpAddr> {
+    let any: SocketAddr = match peer {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(peer)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// Chance that nobody else knows.
+pub(crate) fn fresh_seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).expect("the system's random source works");
+    seed
+}
+
+const QUEUED_ARRIVALS: usize = 4096;
+const QUEUED_IQ: usize = 4096;
+const QUEUED_CONTROLS: usize = 64;
+/// How often changed certificates are looked for.
+const LOOK_AT_FILES: Duration = Duration::from_secs(10);
+const LOOK_AT_CALLS: Duration = Duration::from_millis(200);
+/// How long the IMS may take to confirm de-registrations.
+const DEREGISTER_TIME: Duration = Duration::from_secs(5);
+/// How long browsers have to hear why their connections end.
+const GOODBYE_TIME: Duration = Duration::from_millis(300);

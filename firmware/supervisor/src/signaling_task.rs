@@ -1,0 +1,259 @@
+//! The shell loop around [`Signaling`]: feeds it what sockets and media report, and does
+//! what it says.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use iq::{Command, Refusal, Reply};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use signaling::{Counters, Event, FlowId, Input, Output, Signaling};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use transport::clock;
+use transport::counters::ImsCounters;
+use transport::endpoint::{self, Endpoints};
+use transport::flow::{Arrival, FlowSender};
+use transport::pulse::Pulse;
+
+use crate::log;
+use crate::media_task::Request;
+use crate::records::Recorder;
+use crate::run::fresh_seed;
+
+/// What the task needs, kept over its restarts.
+pub(crate) struct SignalingTask {
+    pub(crate) config: signaling::Config,
+    pub(crate) endpoints: endpoint::Settings,
+    pub(crate) ims_counters: Arc<ImsCounters>,
+    pub(crate) arrivals: Mutex<mpsc::Receiver<Arrival>>,
+    pub(crate) replies: Mutex<mpsc::Receiver<Reply>>,
+    pub(crate) controls: Mutex<mpsc::Receiver<Control>>,
+    pub(crate) media: mpsc::Sender<Request>,
+    pub(crate) recorder: Recorder,
+    /// Told when signaling has nothing left.
+    pub(crate) idle: Arc<Notify>,
+    pub(crate) pulse: Pulse,
+}
+
+/// What the supervisor wants.
+pub(crate) enum Control {
+    /// Take no new calls.
+    Drain,
+    /// End what is left.
+    Deregister,
+    /// Close every WebSocket and end.
+    Stop,
+    /// The figures of this moment.
+    Snapshot(oneshot::Sender<Snapshot>),
+}
+
+/// Figures of the control plane.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) signaling: Counters,
+    /// Port numbers towards the IMS that are left.
+    pub(crate) ports_left: usize,
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
+    let mut arrivals = task.arrivals.lock().await;
+    let mut replies = task.replies.lock().await;
+    let mut controls = task.controls.lock().await;
+    // Sessions of an earlier life of this task have nobody who could end them.
+    task.media.send(Request::Forget).await?;
+    let mut shell = Shell::new(&task);
+    loop {
+        shell.perform();
+        let longest = Instant::now() + Pulse::LONGEST_TURN;
+        let wake_at = shell
+            .signaling
+            .poll_timeout()
+            .map_or(longest, |at| at.min(longest));
+        let input = tokio::select! {
+            Some(arrival) = arrivals.recv() => shell.take(arrival),
+            input = shell.endpoints.next() => Some(input),
+            Some(reply) = replies.recv() => Some(Input::Iq(reply)),
+            Some(control) = controls.recv() => match control {
+                Control::Drain => Some(Input::Drain),
+                Control::Deregister => Some(Input::Deregister),
+                Control::Stop => {
+                    shell.close_flows();
+                    return Ok(());
+                }
+                Control::Snapshot(answer) => {
+                    let _ = answer.send(shell.snapshot());
+                    None
+                }
+            },
+            () = tokio::time::sleep_until(wake_at.into()) => None,
+        };
+        match input {
+            Some(input) => shell.signaling.handle_input(input, clock::now()),
+            None => shell.let_time_pass(),
+        }
+        task.pulse.beat();
+    }
+}
+
+struct Shell<'a> {
+    task: &'a SignalingTask,
+    signaling: Signaling,
+    endpoints: Endpoints,
+    flows: HashMap<FlowId, FlowSender>,
+    /// What media had no room for.
+    undelivered: VecDeque<Command>,
+}
+
+impl<'a> Shell<'a> {
+    fn new(task: &'a SignalingTask) -> Self {
+        Shell {
+            task,
+            signaling: Signaling::new(
+                task.config.clone(),
+                epoch(),
+                ChaCha20Rng::from_seed(fresh_seed()),
+            ),
+            endpoints: Endpoints::new(task.endpoints.clone(), Arc::clone(&task.ims_counters)),
+            flows: HashMap::new(),
+            undelivered: VecDeque::new(),
+        }
+    }
+
+    fn take(&mut self, arrival: Arrival) -> Option<Input> {
+        match arrival {
+            Arrival::Opened {
+                flow,
+                remote,
+                sender,
+            } => {
+                self.flows.insert(flow, sender);
+                Some(Input::FlowOpened { flow, remote })
+            }
+            Arrival::Message { flow, bytes } => self
+                .flows
+                .contains_key(&flow)
+                .then_some(Input::FlowMessage { flow, bytes }),
+            // A flow that signaling closed is gone for it already.
+            Arrival::Closed { flow } => {
+                self.flows.remove(&flow).map(|_| Input::FlowClosed { flow })
+            }
+        }
+    }
+
+    fn let_time_pass(&mut self) {
+        let due = self.signaling.poll_timeout();
+        if due.is_some_and(|at| at <= Instant::now()) {
+            self.signaling.handle_timeout(clock::now());
+        }
+        for _ in 0..self.undelivered.len() {
+            if let Some(command) = self.undelivered.pop_front() {
+                self.ask_media(command);
+            }
+        }
+    }
+
+    /// Does everything that signaling says.
+    fn perform(&mut self) {
+        while let Some(output) = self.signaling.poll_output() {
+            if let Some(input) = self.perform_one(output) {
+                self.signaling.handle_input(input, clock::now());
+            }
+        }
+    }
+
+    /// Does one thing; what is known of it at once goes back in.
+    fn perform_one(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::ToFlow { flow, bytes } => return self.send_to_flow(flow, bytes),
+            Output::CloseFlow { flow, code, reason } => {
+                if let Some(sender) = self.flows.remove(&flow) {
+                    sender.close(code, reason);
+                }
+            }
+            Output::Open { endpoint } => return Some(self.endpoints.open(endpoint)),
+            Output::Close { endpoint } => self.endpoints.close(endpoint),
+            Output::Transmit {
+                endpoint,
+                transport,
+                to,
+                bytes,
+            } => return self.endpoints.transmit(endpoint, transport, to, bytes),
+            Output::Resolve {
+                query, name, port, ..
+            } => self.endpoints.resolve(query, &name, port),
+            Output::Iq(command) => return self.ask_media(command),
+            Output::Event(event) => self.tell(&event),
+            Output::Idle => self.task.idle.notify_one(),
+        }
+        None
+    }
+
+    fn send_to_flow(&mut self, flow: FlowId, bytes: Bytes) -> Option<Input> {
+        let sender = self.flows.get(&flow)?;
+        if sender.send(bytes).is_ok() {
+            return None;
+        }
+        tracing::info!(flow = flow.0, "browser does not read; flow dropped");
+        self.flows.remove(&flow);
+        Some(Input::FlowClosed { flow })
+    }
+
+    fn ask_media(&mut self, command: Command) -> Option<Input> {
+        let command = match self.task.media.try_send(Request::Iq(command)) {
+            Ok(()) => return None,
+            Err(error) => match error.into_inner() {
+                Request::Iq(command) => command,
+                Request::Forget | Request::Workers(_) => return None,
+            },
+        };
+        let session = match &command {
+            Command::Reserve(reserve) => reserve.session,
+            Command::Configure(configure) => configure.session,
+            Command::RestartIce { session } => *session,
+            Command::SendDtmf(_) | Command::Audit => return None,
+            // Nothing else would ever end the session, so it waits for room.
+            Command::Release { .. } => {
+                self.undelivered.push_back(command);
+                return None;
+            }
+        };
+        let reason = Refusal::Unavailable;
+        Some(Input::Iq(Reply::Refused { session, reason }))
+    }
+
+    fn tell(&mut self, event: &Event) {
+        log::event(event);
+        if let Event::CallEnded(record) = event {
+            self.task.recorder.record(record);
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            signaling: *self.signaling.counters(),
+            ports_left: self.endpoints.ports_left(),
+        }
+    }
+
+    /// Tells every browser to come back in a while.
+    fn close_flows(&mut self) {
+        for (_, sender) in self.flows.drain() {
+            sender.close(SERVICE_RESTART, "the gateway restarts");
+        }
+    }
+}
+
+/// Tells this life of the controller from earlier ones: they began at another time.
+fn epoch() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|passed| u64::try_from(passed.as_micros()).ok())
+        .unwrap_or_default()
+}
+
+/// Close code of a restart: come back, spread over time (IANA, RFC 6455 §7.4.2).
+const SERVICE_RESTART: u16 = 1012;

@@ -1,0 +1,208 @@
+//! Every figure of the box as Prometheus reads it (OpenMetrics text). The rooms name and
+//! explain their figures themselves.
+
+use std::fmt;
+
+use iq::Figure;
+use media::Discard;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use transport::flow::Ending;
+use transport::http::Refusal;
+
+use super::{Snapshot, Sources};
+
+/// The whole page.
+pub(super) fn exposition(sources: &Sources, snapshot: &Snapshot) -> Result<String, fmt::Error> {
+    let families = families(sources, snapshot);
+    let mut registry = Registry::with_prefix("gatehouse");
+    registry.register_collector(Box::new(Families(families)));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+/// One name with its samples.
+#[derive(Debug)]
+struct Family {
+    name: String,
+    help: String,
+    is_gauge: bool,
+    samples: Vec<(Option<(&'static str, String)>, u64)>,
+}
+
+fn families(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
+    let mut families = box_families(sources, snapshot);
+    add(&mut families, "access", None, sources.access.figures());
+    let refusals = Refusal::ALL.iter().map(Refusal::to_string);
+    let refusals = refusals.zip(sources.access.refusals.0.iter().map(|count| count.value()));
+    families.push(by_reason(
+        "access_refusals",
+        "Requests turned away.",
+        refusals,
+    ));
+    let endings = Ending::ALL.iter().map(Ending::to_string);
+    let endings = endings.zip(sources.access.endings.0.iter().map(|count| count.value()));
+    families.push(by_reason(
+        "access_flow_endings",
+        "WebSockets that ended.",
+        endings,
+    ));
+    add(&mut families, "ims", None, sources.ims.figures());
+    if let Some(snapshot) = &snapshot.signaling {
+        add(
+            &mut families,
+            "signaling",
+            None,
+            snapshot.signaling.figures(),
+        );
+    }
+    for (index, worker) in &snapshot.workers {
+        let label = Some(("worker", index.to_string()));
+        add(
+            &mut families,
+            "media",
+            label.clone(),
+            worker.media.figures(),
+        );
+        add(&mut families, "worker", label, worker.worker.figures());
+    }
+    let discarded = Discard::ALL.iter().map(|&reason| {
+        let workers = snapshot.workers.iter();
+        let sum = workers
+            .map(|(_, worker)| worker.media.discarded.of(reason))
+            .sum();
+        (reason.to_string(), sum)
+    });
+    families.push(by_reason(
+        "media_discarded",
+        "Packets thrown away.",
+        discarded,
+    ));
+    families
+}
+
+/// Figures of the program itself.
+fn box_families(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
+    let gauge = |name: &str, help: &str, value: u64| Family {
+        name: name.to_owned(),
+        help: help.to_owned(),
+        is_gauge: true,
+        samples: vec![(None, value)],
+    };
+    let verdict = sources.health.verdict(std::time::Instant::now());
+    let mut families = vec![
+        gauge(
+            "uptime_seconds",
+            "Time since the start.",
+            sources.started_at.elapsed().as_secs(),
+        ),
+        gauge(
+            "ready",
+            "1 if new calls are taken.",
+            u64::from(verdict.unready.is_empty()),
+        ),
+        Family {
+            is_gauge: false,
+            ..gauge(
+                "call_records_lost",
+                "Call records that could not be written.",
+                sources.recorder.lost(),
+            )
+        },
+    ];
+    if let Some(snapshot) = &snapshot.signaling {
+        families.push(gauge(
+            "ims_ports_left",
+            "Port numbers towards the IMS that are left for users.",
+            snapshot.ports_left as u64,
+        ));
+    }
+    families
+}
+
+/// Adds a room's figures, or one more worker's to those that are there.
+fn add(
+    families: &mut Vec<Family>,
+    room: &str,
+    label: Option<(&'static str, String)>,
+    figures: Vec<Figure>,
+) {
+    for figure in figures {
+        let name = format!("{room}_{}", figure.name);
+        let sample = (label.clone(), figure.value);
+        match families.iter_mut().find(|family| family.name == name) {
+            Some(family) => family.samples.push(sample),
+            None => families.push(Family {
+                name,
+                help: figure.help.to_owned(),
+                is_gauge: figure.is_gauge,
+                samples: vec![sample],
+            }),
+        }
+    }
+}
+
+fn by_reason(name: &str, help: &str, samples: impl Iterator<Item = (String, u64)>) -> Family {
+    Family {
+        name: name.to_owned(),
+        help: help.to_owned(),
+        is_gauge: false,
+        samples: samples
+            .map(|(reason, value)| (Some(("reason", reason)), value))
+            .collect(),
+    }
+}
+
+#[derive(Debug)]
+struct Families(Vec<Family>);
+
+impl Collector for Families {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for family in &self.0 {
+            let help = family.help.trim_end_matches('.');
+            let kind = family.metric_type();
+            let metric = encoder.encode_descriptor(&family.name, help, None, kind)?;
+            EncodeMetric::encode(family, metric)?;
+        }
+        Ok(())
+    }
+}
+
+impl Family {
+    fn encode_sample(&self, mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
+        if self.is_gauge {
+            encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+        } else {
+            encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        }
+    }
+}
+
+impl EncodeMetric for Family {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        for (label, value) in &self.samples {
+            let labels: Vec<_> = label.iter().cloned().collect();
+            let mut sample = encoder.encode_family(&labels)?;
+            if self.is_gauge {
+                sample.encode_gauge(&i64::try_from(*value).unwrap_or(i64::MAX))?;
+            } else {
+                sample.encode_counter::<prometheus_client::encoding::NoLabelSet, _, u64>(
+                    value, None,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        if self.is_gauge {
+            MetricType::Gauge
+        } else {
+            MetricType::Counter
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The technician's listener, on an address of its own: /livez, /readyz, /metrics.
+
+mod metrics;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use transport::counters::{AccessCounters, ImsCounters};
+use transport::rtp;
+
+use crate::health::Health;
+use crate::media_task::Request;
+use crate::records::Recorder;
+use crate::signaling_task::{self, Control};
+
+/// Where the figures come from.
+pub(crate) struct Sources {
+    pub(crate) health: Health,
+    pub(crate) signaling: mpsc::Sender<Control>,
+    pub(crate) media: mpsc::Sender<Request>,
+    pub(crate) access: Arc<AccessCounters>,
+    pub(crate) ims: Arc<ImsCounters>,
+    pub(crate) recorder: Recorder,
+    pub(crate) started_at: Instant,
+}
+
+/// All figures of one moment. What does not answer in time is missing.
+pub(crate) struct Snapshot {
+    pub(crate) signaling: Option<signaling_task::Snapshot>,
+    pub(crate) workers: Vec<(usize, rtp::Snapshot)>,
+}
+
+/// Serves until it is dropped.
+pub(crate) async fn run(listen: SocketAddr, sources: Arc<Sources>) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("[management] listen: {listen}"))?;
+    let router = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(sources);
+    axum::serve(listener, router).await?;
+    Ok(())
+}
+
+async fn livez(State(sources): State<Arc<Sources>>) -> impl IntoResponse {
+    verdict(sources.health.verdict(Instant::now()).dead)
+}
+
+async fn readyz(State(sources): State<Arc<Sources>>) -> impl IntoResponse {
+    verdict(sources.health.verdict(Instant::now()).unready)
+}
+
+fn verdict(reasons: Vec<String>) -> (StatusCode, String) {
+    if reasons.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+}
+
+async fn metrics(State(sources): State<Arc<Sources>>) -> impl IntoResponse {
+    let snapshot = sources.snapshot().await;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match metrics::exposition(&sources, &snapshot) {
+        Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+impl Sources {
+    /// Asks every service for its figures, through its own queue.
+    pub(crate) async fn snapshot(&self) -> Snapshot {
+        let signaling = timeout(ANSWER_TIME, self.ask_signaling()).await;
+        let workers = timeout(ANSWER_TIME, self.ask_workers()).await;
+        Snapshot {
+            signaling: signaling.ok().flatten(),
+            workers: workers.unwrap_or_default(),
+        }
+    }
+
+    async fn ask_signaling(&self) -> Option<signaling_task::Snapshot> {
+        let (answer, snapshot) = oneshot::channel();
+        self.signaling.send(Control::Snapshot(answer)).await.ok()?;
+        snapshot.await.ok()
+    }
+
+    async fn ask_workers(&self) -> Vec<(usize, rtp::Snapshot)> {
+        let (answer, workers) = oneshot::channel();
+        if self.media.send(Request::Workers(answer)).await.is_err() {
+            return Vec::new();
+        }
+        let mut snapshots = Vec::new();
+        for (index, commands) in workers.await.unwrap_or_default().iter().enumerate() {
+            if let Some(snapshot) = commands.snapshot().await {
+                snapshots.push((index, snapshot));
+            }
+        }
+        snapshots
+    }
+}
+
+const ANSWER_TIME: Duration = Duration::from_secs(1);
