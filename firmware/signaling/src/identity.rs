@@ -3,6 +3,7 @@
 use iq::Private;
 
 use crate::config::HostName;
+use crate::message::Uri;
 
 /// A public user identity (IMPU) in one canonical spelling, so that two spellings of one
 /// identity are equal: `sip:user@domain` with the domain in small letters and without
@@ -29,6 +30,16 @@ impl PublicIdentity {
         let is_number =
             (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
         is_number.then(|| PublicIdentity(Private::new(format!("tel:+{digits}"))))
+    }
+
+    /// The identity that a URI spells: `sip` without its parameters, or a global `tel`.
+    #[must_use]
+    pub fn of_uri(uri: &Uri) -> Option<Self> {
+        match uri {
+            Uri::Sip(sip) => PublicIdentity::sip(sip.user()?, &HostName::parse(sip.host_text())?),
+            Uri::Tel(tel) => PublicIdentity::tel(tel.number()),
+            Uri::Urn(_) | Uri::Other(_) => None,
+        }
     }
 
     /// The identity as a URI, for the wire.

@@ -74,7 +74,8 @@ pub enum Input {
     },
     /// The media plane answers or reports.
     Iq(iq::Reply),
-    /// Take no new calls and let calls end; `Deregister` comes later.
+    /// Take no new calls and let calls end; then everybody is de-registered and
+    /// [`Output::Idle`](crate::Output::Idle) follows. `Deregister` cuts it short.
     Drain,
     /// End what is left and de-register everybody; [`Output::Idle`](crate::Output::Idle) follows.
     Deregister,

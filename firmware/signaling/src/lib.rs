@@ -1,17 +1,28 @@
 //! The eP-CSCF without a socket: SIP towards browsers (RFC 7118) and towards the IMS
 //! (TS 24.229), registrations and calls, as one value that is fed and drained.
 
+mod calls;
 pub mod config;
 pub mod counters;
+mod deadlines;
 pub mod dialog;
+mod dispatch;
 pub mod event;
+mod flow;
 pub mod id;
 pub mod identity;
 mod input;
+mod link;
 pub mod message;
+mod next_hop;
 mod output;
+pub mod policy;
+pub mod registration;
+pub mod rejection;
 pub mod sdp;
 pub mod session;
+mod sessions;
+mod shutdown;
 pub mod transaction;
 
 use std::collections::VecDeque;
@@ -27,12 +38,22 @@ pub use id::{EndpointId, FlowId, QueryId, SipTransport};
 pub use input::{Input, OpenFailure};
 pub use output::Output;
 
+use flow::{Closing, Flows};
+use link::Link;
+use registration::Registrations;
+use sessions::Sessions;
+use shutdown::Phase;
+
 /// The whole control plane.
 #[derive(Debug)]
 pub struct Signaling {
-    config: Config,
-    counters: Counters,
-    output: VecDeque<Output>,
+    link: Link,
+    flows: Flows,
+    registrations: Registrations,
+    sessions: Sessions,
+    /// Connections that are closed once everything before is said.
+    closings: VecDeque<(FlowId, Closing)>,
+    phase: Phase,
 }
 
 impl Signaling {
@@ -40,38 +61,77 @@ impl Signaling {
     /// controller from earlier ones; `rng` is all the chance it has.
     #[must_use]
     pub fn new(config: Config, epoch: u64, rng: ChaCha20Rng) -> Self {
-        let _ = (epoch, rng);
         Signaling {
-            config,
-            counters: Counters::default(),
-            output: VecDeque::new(),
+            flows: Flows::new(config.flows.clone()),
+            registrations: Registrations::new(&config),
+            sessions: Sessions::new(epoch),
+            closings: VecDeque::new(),
+            phase: Phase::Serving,
+            link: Link::new(config, rng),
         }
     }
 
     /// Takes one input.
     pub fn handle_input(&mut self, input: Input, now: Now) {
-        let _ = (input, now, &self.config);
+        self.link.set_now(now);
+        self.take(input);
+        self.settle();
+        self.shut_down();
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        let _ = now;
+        self.link.set_now(now);
+        let instant = now.monotonic;
+        self.link.transactions.handle_timeout(instant);
+        self.link.handle_timeout();
+        self.settle();
+        self.registrations.handle_timeout(&mut self.link);
+        self.sessions
+            .handle_timeout(&mut self.link, &self.registrations);
+        while let Some((flow, closing)) = self.flows.take_due(instant) {
+            self.closings.push_back((flow, closing));
+        }
+        self.settle();
+        self.shut_down();
     }
 
     /// The next thing for the shell to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.output.pop_front()
+        self.link.pop()
     }
 
     /// When `handle_timeout` wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        [
+            self.link.transactions.poll_timeout(),
+            self.link.poll_timeout(),
+            self.registrations.poll_timeout(),
+            self.sessions.poll_timeout(),
+            self.flows.poll_timeout(),
+            self.phase.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
-    /// What was counted so far.
+    /// What was counted so far, with the gauges of this moment.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub fn counters(&self) -> Counters {
+        let gauge = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Counters {
+            flows: gauge(self.flows.len()),
+            flows_registered: gauge(self.flows.registered()),
+            registrations: gauge(self.registrations.registered().count()),
+            sessions: gauge(self.sessions.len()),
+            registrations_in_grace: gauge(self.registrations.in_grace()),
+            endpoints: gauge(self.registrations.endpoints()),
+            ..self.link.counters
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,7 @@ pub enum Output {
     Iq(iq::Command),
     /// Log it or record it.
     Event(Event),
-    /// After `Deregister`: nothing is left, the shell may stop.
+    /// Nothing is left, the shell may stop: some time after `Deregister`, or after `Drain`
+    /// when the last call has ended and everybody is de-registered.
     Idle,
 }

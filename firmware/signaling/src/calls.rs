@@ -1,0 +1,271 @@
+//! New calls and requests inside calls: whose they are, and how the other side is called
+//! (TS 24.229 §5.1.3, §5.1.4).
+
+use iq::Leg;
+
+use crate::Signaling;
+use crate::event::{Breach, Event, Origin};
+use crate::id::{EndpointId, FlowId};
+use crate::message::{HeaderName, Headers, Method, NameAddr, Request, SipUri, Uri};
+use crate::registration::Binding;
+use crate::rejection::Rejection;
+use crate::session::Target;
+use crate::sessions::NewCall;
+use crate::shutdown::Phase;
+use crate::transaction::{Peer, ServerTransactionId};
+
+impl Signaling {
+    /// A request inside a call, from either side. It must come from the call's own user:
+    /// a tag that was guessed or overheard is worth nothing on another connection.
+    pub(crate) fn take_in_dialog(
+        &mut self,
+        transaction: ServerTransactionId,
+        peer: &Peer,
+        tag: &str,
+        request: Request,
+    ) -> Result<(), Rejection> {
+        let leg = leg_of(peer);
+        let (session, binding) = self.sessions.find(leg, tag).ok_or(Rejection::NoDialog)?;
+        if !self.is_own(peer, self.registrations.get(binding)) {
+            self.report_foreign(peer);
+            return Err(Rejection::NoDialog);
+        }
+        self.sessions.handle_request(
+            session,
+            leg,
+            transaction,
+            request,
+            &mut self.link,
+            &self.registrations,
+        );
+        Ok(())
+    }
+
+    /// An ACK to a 2xx.
+    pub(crate) fn take_ack(&mut self, peer: &Peer, request: &Request) {
+        let leg = leg_of(peer);
+        let to = request.headers.to().ok();
+        let found = to.and_then(|to| self.sessions.find(leg, to.tag()?));
+        match found {
+            Some((session, binding)) if self.is_own(peer, self.registrations.get(binding)) => {
+                let (link, registrations) = (&mut self.link, &self.registrations);
+                self.sessions
+                    .handle_ack(session, leg, request, link, registrations);
+            }
+            Some(_) => self.report_foreign(peer),
+            None => self.link.counters.stray_acks += 1,
+        }
+    }
+
+    /// A browser calls.
+    pub(crate) fn take_access_invite(
+        &mut self,
+        transaction: ServerTransactionId,
+        flow: FlowId,
+        invite: Request,
+    ) -> Result<(), Rejection> {
+        let from = invite.headers.from()?;
+        let wish = wish_of(&invite.headers, &from);
+        let binding = self.speaker(flow, &wish).ok_or(Rejection::Unregistered)?;
+        let callee = self.ims_target(binding, &invite, from, &wish)?;
+        let binding = binding.id();
+        self.admit(binding)?;
+        let call = NewCall {
+            binding,
+            caller: Leg::Access,
+            transaction,
+            invite,
+            callee,
+        };
+        self.sessions
+            .start(call, &mut self.link, &self.registrations);
+        Ok(())
+    }
+
+    /// The IMS calls.
+    pub(crate) fn take_ims_invite(
+        &mut self,
+        transaction: ServerTransactionId,
+        endpoint: EndpointId,
+        invite: Request,
+    ) -> Result<(), Rejection> {
+        let binding = self
+            .registrations
+            .of_endpoint(endpoint)
+            .ok_or(Rejection::NotHere)?;
+        if !binding.is_target(&invite.uri) {
+            return Err(Rejection::NotHere);
+        }
+        let target = binding
+            .access_target()
+            .ok_or(Rejection::FlowFailed)?
+            .clone();
+        binding.flow().ok_or(Rejection::FlowFailed)?;
+        let callee = self.access_target(binding, target, &invite)?;
+        let binding = binding.id();
+        self.admit(binding)?;
+        let call = NewCall {
+            binding,
+            caller: Leg::Ims,
+            transaction,
+            invite,
+            callee,
+        };
+        self.sessions
+            .start(call, &mut self.link, &self.registrations);
+        Ok(())
+    }
+
+    /// Whether there is room for one more call.
+    fn admit(&self, binding: crate::registration::BindingId) -> Result<(), Rejection> {
+        let calls = &self.link.config.calls;
+        if self.phase != Phase::Serving {
+            Err(Rejection::Draining)
+        } else if self.sessions.len() >= calls.count {
+            Err(Rejection::NoCapacity)
+        } else if self.sessions.count_of(binding) >= calls.per_registration {
+            Err(Rejection::TooManyCalls)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Which registration of a connection a call is made by: the one whose identity is
+    /// wished for, else the first. The wish decides nothing but that.
+    fn speaker(&self, flow: FlowId, wish: &Uri) -> Option<&Binding> {
+        let owns = |binding: &&Binding| binding.owns(wish);
+        let mut bindings = self.registrations.of_flow(flow);
+        self.registrations
+            .of_flow(flow)
+            .find(owns)
+            .or_else(|| bindings.next())
+    }
+
+    /// How the IMS is called. The caller is one of his own identities, whatever From and
+    /// P-Preferred-Identity say; a Route of the browser counts for nothing.
+    fn ims_target(
+        &self,
+        binding: &Binding,
+        invite: &Request,
+        from: NameAddr,
+        wish: &Uri,
+    ) -> Result<Target, Rejection> {
+        let identity = binding.served_identity(Some(wish));
+        let identity = Uri::parse(identity.reveal()).expect("an identity is a URI");
+        let uri = dialled(&invite.uri)?;
+        let mut headers = Headers::new();
+        let preferred = NameAddr::new(identity.clone());
+        headers.push(HeaderName::PPreferredIdentity, preferred.to_string());
+        Ok(Target {
+            from: NameAddr {
+                display: from.display,
+                ..preferred
+            },
+            to: NameAddr::new(uri.clone()),
+            uri,
+            routes: binding.routes(&self.link.config),
+            headers,
+        })
+    }
+
+    /// How a browser is called: at the Contact it registered, in the name of who was
+    /// dialled, and without an address of the core.
+    fn access_target(
+        &self,
+        binding: &Binding,
+        target: Uri,
+        invite: &Request,
+    ) -> Result<Target, Rejection> {
+        let from = invite.headers.from()?;
+        let from = NameAddr {
+            display: from.display,
+            ..NameAddr::new(self.shown(&from.uri, binding))
+        };
+        let own = Uri::parse(binding.identity().reveal()).expect("an identity is a URI");
+        Ok(Target {
+            uri: target,
+            from,
+            to: NameAddr::new(own),
+            routes: Vec::new(),
+            headers: Headers::new(),
+        })
+    }
+
+    /// A caller's URI as a browser may see it: an address instead of a domain is a host of
+    /// the core, and a user's own domain stands in for it.
+    fn shown(&self, uri: &Uri, binding: &Binding) -> Uri {
+        let Some(sip) = uri.as_sip() else {
+            return uri.clone();
+        };
+        let bare = bare(sip);
+        let is_address = bare.host().address().is_some();
+        let domain = binding
+            .identity()
+            .domain()
+            .and_then(crate::message::Host::parse);
+        match domain.filter(|_| is_address) {
+            Some(domain) => bare.with_host(&domain, None).into(),
+            None => bare.into(),
+        }
+    }
+
+    fn is_own(&self, peer: &Peer, binding: Option<&Binding>) -> bool {
+        match *peer {
+            Peer::Flow(flow) => binding.and_then(Binding::flow) == Some(flow),
+            Peer::Ims { endpoint, .. } => binding.map(Binding::endpoint) == Some(endpoint),
+        }
+    }
+
+    fn report_foreign(&mut self, peer: &Peer) {
+        let origin = match *peer {
+            Peer::Flow(flow) => Origin::Flow(flow),
+            Peer::Ims { endpoint, .. } => Origin::Endpoint(endpoint),
+        };
+        let breach = Breach::ForeignDialog;
+        self.link.event(Event::Security { origin, breach });
+    }
+}
+
+/// The tag in To of a request inside a call; none for what begins something.
+pub(crate) fn dialog_tag(request: &Request) -> Option<String> {
+    if request.method == Method::Register {
+        return None;
+    }
+    let to = request.headers.to().ok()?;
+    to.tag().map(str::to_owned)
+}
+
+fn leg_of(peer: &Peer) -> Leg {
+    match peer {
+        Peer::Flow(_) => Leg::Access,
+        Peer::Ims { .. } => Leg::Ims,
+    }
+}
+
+/// Who a browser wants to be, RFC 3325 §9.2: it may say so apart from From.
+fn wish_of(headers: &Headers, from: &NameAddr) -> Uri {
+    let preferred = headers.p_preferred_identities().unwrap_or_default();
+    let first = preferred.into_iter().next();
+    first.map_or_else(|| from.uri.clone(), |preferred| preferred.uri)
+}
+
+/// What a browser dialled, without what would steer the request (`maddr`, `transport`, a
+/// port) or ride on it (headers).
+fn dialled(uri: &Uri) -> Result<Uri, Rejection> {
+    match uri {
+        Uri::Sip(sip) => Ok(bare(sip).into()),
+        Uri::Tel(_) | Uri::Urn(_) => Ok(uri.clone()),
+        Uri::Other(_) => Err(Rejection::UnsupportedScheme),
+    }
+}
+
+/// A SIP URI reduced to who it names.
+fn bare(sip: &SipUri) -> SipUri {
+    let bare = sip.without_headers().without_params().with_secure(false);
+    let bare = bare.with_host(&sip.host(), None);
+    let kept = ["user", "phone-context"];
+    kept.iter().fold(bare, |uri, name| match sip.param(name) {
+        Some(value) if !value.is_empty() => uri.with_param(name, value),
+        _ => uri,
+    })
+}

@@ -1,0 +1,452 @@
+//! Who gets what arrives: flows, registrations, or a session.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::Signaling;
+use crate::calls::dialog_tag;
+use crate::event::{Breach, DeregistrationCause, EndReason, Event, Origin};
+use crate::flow::Closing;
+use crate::id::{EndpointId, FlowId, SipTransport};
+use crate::input::Input;
+use crate::link::Owner;
+use crate::message::headers::{OptionTag, Require};
+use crate::message::{
+    Framing, HeaderName, Message, Method, ParseError, Parsed, Request, Response, StatusCode,
+    parse_datagram, parse_websocket,
+};
+use crate::output::Output;
+use crate::registration::Change;
+use crate::rejection::{ALLOWED, Rejection};
+use crate::transaction::{self, ClientTransactionId, Failure, Peer, ServerTransactionId};
+
+impl Signaling {
+    /// Takes one input, without what follows from it.
+    pub(crate) fn take(&mut self, input: Input) {
+        let now = self.link.instant();
+        match input {
+            Input::FlowOpened { flow, remote } => {
+                self.link.counters.flows_opened += 1;
+                if let Err(closing) = self.flows.handle_opened(flow, remote, now) {
+                    self.say_goodbye(flow, closing);
+                }
+            }
+            Input::FlowMessage { flow, bytes } => self.take_flow_message(flow, &bytes),
+            Input::FlowClosed { flow } => self.forget_flow(flow),
+            Input::Opened { endpoint, local } => {
+                self.registrations
+                    .handle_opened(endpoint, local, &mut self.link);
+            }
+            Input::OpenFailed { endpoint, reason } => {
+                self.registrations
+                    .handle_open_failed(endpoint, reason, &mut self.link);
+            }
+            Input::ImsMessage {
+                endpoint,
+                transport,
+                from,
+                bytes,
+            } => {
+                self.take_ims_message(endpoint, transport, from, &bytes);
+            }
+            Input::ImsTransportFailed {
+                endpoint,
+                transport,
+                to,
+            } => {
+                let peer = Peer::Ims {
+                    endpoint,
+                    transport,
+                    remote: to,
+                };
+                self.link.transactions.handle_transport_failure(&peer, now);
+            }
+            Input::Resolved { query, addresses } => {
+                self.registrations
+                    .handle_resolved(query, addresses, &mut self.link);
+            }
+            Input::Iq(reply) => {
+                self.sessions
+                    .handle_reply(reply, &mut self.link, &self.registrations);
+            }
+            Input::Drain => self.drain(),
+            Input::Deregister => self.deregister(),
+        }
+    }
+
+    /// Works off all that follows from an input.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            if let Some(output) = self.link.transactions.poll_output() {
+                self.take_transaction_output(output);
+            } else if let Some(change) = self.registrations.pop_change() {
+                self.apply(change);
+            } else if let Some((flow, closing)) = self.closings.pop_front() {
+                self.close(flow, closing);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn take_flow_message(&mut self, flow: FlowId, bytes: &Bytes) {
+        if !self.flows.is_open(flow) {
+            return; // It was closed while this was under way.
+        }
+        if let Err(closing) = self.flows.handle_message(flow, self.link.instant()) {
+            return self.closings.push_back((flow, closing));
+        }
+        let peer = Peer::Flow(flow);
+        match parse_websocket(bytes) {
+            Ok(Parsed::Message(message)) => {
+                self.link.counters.access_messages += 1;
+                let now = self.link.instant();
+                self.link.transactions.handle_message(peer, message, now);
+            }
+            // RFC 5626 §3.5.1: a double CRLF is answered with a single one.
+            Ok(Parsed::Ping) => {
+                self.link.counters.keepalives += 1;
+                self.link.deliver(&peer, Bytes::from_static(b"\r\n"));
+            }
+            Ok(Parsed::Pong) => {}
+            Err(error) => {
+                self.link.counters.access_malformed += 1;
+                self.refuse_malformed(&peer, error, Origin::Flow(flow));
+                if let Err(closing) = self.flows.handle_malformed(flow) {
+                    self.closings.push_back((flow, closing));
+                }
+            }
+        }
+    }
+
+    fn take_ims_message(
+        &mut self,
+        endpoint: EndpointId,
+        transport: SipTransport,
+        from: SocketAddr,
+        bytes: &Bytes,
+    ) {
+        let is_trusted = self.registrations.is_core(endpoint, from.ip())
+            || self.link.config.trusted_peers.contains(&from.ip());
+        if !is_trusted {
+            self.link.counters.ims_untrusted += 1;
+            return self.link.event(Event::Security {
+                origin: Origin::Endpoint(endpoint),
+                breach: Breach::UntrustedSource,
+            });
+        }
+        let peer = Peer::Ims {
+            endpoint,
+            transport,
+            remote: from,
+        };
+        let parsed = match transport {
+            SipTransport::Udp => parse_datagram(bytes),
+            SipTransport::Tcp | SipTransport::Tls => {
+                Message::parse(bytes, Framing::Stream).map(Parsed::Message)
+            }
+        };
+        match parsed {
+            Ok(Parsed::Message(message)) => {
+                self.link.counters.ims_messages += 1;
+                let now = self.link.instant();
+                self.link.transactions.handle_message(peer, message, now);
+            }
+            Ok(Parsed::Ping | Parsed::Pong) => {}
+            Err(error) => {
+                self.link.counters.ims_malformed += 1;
+                self.refuse_malformed(&peer, error, Origin::Endpoint(endpoint));
+            }
+        }
+    }
+
+    fn refuse_malformed(&mut self, peer: &Peer, error: ParseError, origin: Origin) {
+        self.link.event(Event::Security {
+            origin,
+            breach: Breach::Malformed,
+        });
+        if let Some(response) = error.into_response() {
+            self.link.deliver(peer, response.to_bytes());
+        }
+    }
+
+    fn take_transaction_output(&mut self, output: transaction::Output) {
+        use transaction::Output as Tx;
+        match output {
+            Tx::Transmit { peer, bytes } => self.link.deliver(&peer, bytes),
+            Tx::Request {
+                transaction,
+                peer,
+                request,
+            } => {
+                self.take_request(transaction, &peer, request);
+            }
+            Tx::Response {
+                transaction,
+                response,
+            } => self.take_response(transaction, response),
+            Tx::Failed {
+                transaction,
+                failure,
+            } => self.take_failure(transaction, failure),
+            Tx::Ack { peer, request } => self.take_ack(&peer, &request),
+            Tx::Cancelled { invite, request } => {
+                let (link, registrations) = (&mut self.link, &self.registrations);
+                self.sessions
+                    .handle_cancelled(invite, &request, link, registrations);
+            }
+            Tx::StrayResponse { .. } => self.link.counters.stray_responses += 1,
+            Tx::Ended { transaction } => self.sessions.handle_ended(transaction),
+            Tx::Unacknowledged { .. } => {} // A failure that nobody acknowledged is still one.
+        }
+    }
+
+    fn take_response(&mut self, transaction: ClientTransactionId, response: Response) {
+        let owner = self.link.owner_of_response(transaction, response.status);
+        let link = &mut self.link;
+        match owner {
+            Some((Owner::Binding(binding), name)) => {
+                self.registrations
+                    .handle_response(binding, name, &response, link);
+            }
+            Some((Owner::Session(session, leg), name)) => {
+                let call = (session, leg);
+                self.sessions
+                    .handle_response(call, name, response, link, &self.registrations);
+            }
+            None => link.counters.stray_responses += 1,
+        }
+    }
+
+    fn take_failure(&mut self, transaction: ClientTransactionId, failure: Failure) {
+        let owner = self.link.owner_of_failure(transaction, failure);
+        let link = &mut self.link;
+        match owner {
+            Some((Owner::Binding(binding), name)) => {
+                self.registrations
+                    .handle_failure(binding, name, failure, link);
+            }
+            Some((Owner::Session(session, leg), name)) => {
+                let call = (session, leg);
+                self.sessions
+                    .handle_failed(call, name, failure, link, &self.registrations);
+            }
+            None => {}
+        }
+    }
+
+    fn take_request(&mut self, transaction: ServerTransactionId, peer: &Peer, request: Request) {
+        let checked = self.check(peer, &request);
+        let taken = checked.and_then(|()| match *peer {
+            Peer::Flow(flow) => self.take_access_request(transaction, flow, request.clone()),
+            Peer::Ims { endpoint, .. } => {
+                self.take_ims_request(transaction, peer, endpoint, request.clone())
+            }
+        });
+        if let Err(rejection) = taken {
+            self.turn_away(transaction, peer, &request, &rejection);
+        }
+    }
+
+    /// What holds for every request, RFC 3261 §8.2.1, §8.2.2 and §16.3.
+    fn check(&self, peer: &Peer, request: &Request) -> Result<(), Rejection> {
+        let is_served = match request.method {
+            Method::Register => matches!(peer, Peer::Flow(_)),
+            Method::Invite
+            | Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Options
+            | Method::Prack
+            | Method::Update
+            | Method::Info => true,
+            Method::Message
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Refer
+            | Method::Publish
+            | Method::Other(_) => false,
+        };
+        if !is_served {
+            return Err(Rejection::MethodNotAllowed);
+        }
+        if request
+            .headers
+            .max_forwards()?
+            .is_some_and(|hops| hops.0 == 0)
+        {
+            return Err(Rejection::TooManyHops);
+        }
+        let required = request
+            .headers
+            .require()?
+            .into_iter()
+            .map(|Require(tag)| tag);
+        let unknown: Vec<OptionTag> = required
+            .filter(|tag| !EXTENSIONS.iter().any(|known| tag.is(known)))
+            .collect();
+        if unknown.is_empty() {
+            Ok(())
+        } else {
+            Err(Rejection::BadExtension(unknown))
+        }
+    }
+
+    fn take_access_request(
+        &mut self,
+        transaction: ServerTransactionId,
+        flow: FlowId,
+        request: Request,
+    ) -> Result<(), Rejection> {
+        if request.method == Method::Register {
+            self.registrations
+                .handle_register(flow, transaction, request, &mut self.link);
+            return Ok(());
+        }
+        if !self.flows.is_registered(flow) {
+            return Err(Rejection::Unregistered);
+        }
+        match (&request.method, dialog_tag(&request)) {
+            (_, Some(tag)) => self.take_in_dialog(transaction, &Peer::Flow(flow), &tag, request),
+            (Method::Options, None) => self.answer_options(transaction, &request),
+            (Method::Invite, None) => self.take_access_invite(transaction, flow, request),
+            (_, None) => Err(Rejection::NoDialog),
+        }
+    }
+
+    fn take_ims_request(
+        &mut self,
+        transaction: ServerTransactionId,
+        peer: &Peer,
+        endpoint: EndpointId,
+        request: Request,
+    ) -> Result<(), Rejection> {
+        match (&request.method, dialog_tag(&request)) {
+            (_, Some(tag)) => self.take_in_dialog(transaction, peer, &tag, request),
+            (Method::Options, None) => self.answer_options(transaction, &request),
+            (Method::Invite, None) => self.take_ims_invite(transaction, endpoint, request),
+            (_, None) => Err(Rejection::NoDialog),
+        }
+    }
+
+    /// RFC 3261 §11.2: alive, and what it can do.
+    fn answer_options(
+        &mut self,
+        transaction: ServerTransactionId,
+        request: &Request,
+    ) -> Result<(), Rejection> {
+        self.link.counters.options_answered += 1;
+        let tag = self.link.token();
+        let response = Response::to_request(request, StatusCode::OK)
+            .with_to_tag(&tag)
+            .with(HeaderName::Allow, ALLOWED)
+            .with(HeaderName::Accept, "application/sdp")
+            .with(HeaderName::Supported, "100rel, timer");
+        self.link.respond(transaction, response);
+        Ok(())
+    }
+
+    fn turn_away(
+        &mut self,
+        transaction: ServerTransactionId,
+        peer: &Peer,
+        request: &Request,
+        rejection: &Rejection,
+    ) {
+        let counters = &mut self.link.counters;
+        match rejection {
+            Rejection::Unregistered => counters.requests_unregistered += 1,
+            Rejection::MethodNotAllowed => counters.requests_method_not_allowed += 1,
+            Rejection::BadExtension(_) => counters.requests_bad_extension += 1,
+            Rejection::TooManyHops => counters.requests_too_many_hops += 1,
+            Rejection::NoDialog => counters.requests_no_dialog += 1,
+            Rejection::NoCapacity => counters.calls_refused += 1,
+            _ => {}
+        }
+        let (tag, retry_after) = (self.link.token(), self.link.jitter(RETRY_AFTER));
+        let response = rejection.response(request, retry_after).with_to_tag(&tag);
+        self.link.respond(transaction, response);
+        if let Peer::Flow(flow) = *peer {
+            if *rejection == Rejection::Unregistered {
+                self.link.event(Event::Security {
+                    origin: Origin::Flow(flow),
+                    breach: Breach::Unregistered,
+                });
+            }
+            self.count_failure(flow);
+        }
+    }
+
+    fn count_failure(&mut self, flow: FlowId) {
+        if let Err(closing) = self.flows.handle_failed_request(flow) {
+            self.closings.push_back((flow, closing));
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Away(binding) => {
+                let (link, registrations) = (&mut self.link, &self.registrations);
+                self.sessions.handle_away(binding, link, registrations);
+            }
+            Change::Back(binding) => {
+                let (link, registrations) = (&mut self.link, &self.registrations);
+                self.sessions.handle_back(binding, link, registrations);
+            }
+            Change::Ended(binding, cause) => {
+                let reason = match cause {
+                    DeregistrationCause::Shutdown => EndReason::Shutdown,
+                    _ => EndReason::RegistrationEnded,
+                };
+                let (link, registrations) = (&mut self.link, &self.registrations);
+                self.sessions.end_of(binding, reason, link, registrations);
+            }
+            Change::Carries(flow, count) => {
+                self.flows.set_bindings(flow, count, self.link.instant());
+            }
+            Change::Close(flow, closing) => self.closings.push_back((flow, closing)),
+            Change::Failed(flow) => self.count_failure(flow),
+        }
+    }
+
+    /// Closes a connection.
+    fn close(&mut self, flow: FlowId, closing: Closing) {
+        if self.flows.is_open(flow) {
+            self.say_goodbye(flow, closing);
+            self.forget_flow(flow);
+        }
+    }
+
+    fn say_goodbye(&mut self, flow: FlowId, closing: Closing) {
+        let (code, reason) = (closing.code(), closing.reason());
+        self.link.push(Output::CloseFlow { flow, code, reason });
+        self.link.event(Event::FlowClosed { flow, code, reason });
+        let counters = &mut self.link.counters;
+        match closing {
+            Closing::Unauthenticated => counters.flows_unauthenticated_timeout += 1,
+            Closing::FailedRequests | Closing::MalformedMessages | Closing::Flood => {
+                counters.flows_flooded += 1;
+            }
+            Closing::Superseded => counters.flows_superseded += 1,
+            Closing::Idle | Closing::Full | Closing::Restart => {}
+        }
+    }
+
+    fn forget_flow(&mut self, flow: FlowId) {
+        if self.flows.handle_closed(flow) {
+            self.link.counters.flows_closed += 1;
+            let now = self.link.instant();
+            self.link
+                .transactions
+                .handle_transport_failure(&Peer::Flow(flow), now);
+            self.registrations.handle_flow_closed(flow, &mut self.link);
+        }
+    }
+}
+
+/// The extensions that a peer may require.
+const EXTENSIONS: [&str; 5] = ["100rel", "timer", "path", "outbound", "gruu"];
+
+/// When to come back after a refusal for lack of room.
+const RETRY_AFTER: std::ops::Range<u32> = 5..30;

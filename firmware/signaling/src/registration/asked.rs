@@ -1,0 +1,280 @@
+//! A browser's REGISTER, read once and checked (RFC 3261 §10.3, RFC 5626 §4.2), and the
+//! REGISTER and the 200 that are made of it.
+
+use crate::config::{Config, HostName, PrivateIdentityRule};
+use crate::identity::{PrivateIdentity, PublicIdentity};
+use crate::message::headers::{CSeq, Contact, Digest};
+use crate::message::{
+    Header, HeaderName, Headers, Host, Method, NameAddr, Request, Response, SipUri, StatusCode, Uri,
+};
+use crate::rejection::Rejection;
+
+use super::binding::{BindingKey, Instance, contact_uri};
+
+/// What a browser asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) key: BindingKey,
+    domain: HostName,
+    /// The browser's Contact, without `expires`; `None` for `*`.
+    pub(super) contact: Option<NameAddr>,
+    /// In seconds; 0 ends the registration.
+    pub(super) expires: u32,
+    /// The Digest credentials, as they came.
+    pub(super) credentials: Option<Header>,
+    pub(super) nonce: Option<String>,
+    max_forwards: u8,
+    /// What else of the request may cross.
+    carried: Headers,
+}
+
+/// What the box itself puts into a REGISTER.
+pub(super) struct Sender<'a> {
+    pub(super) token: &'a str,
+    pub(super) local: std::net::SocketAddr,
+    pub(super) call_id: &'a str,
+    pub(super) from_tag: &'a str,
+    pub(super) cseq: u32,
+    pub(super) min_expires: Option<u32>,
+}
+
+impl Asked {
+    /// Reads a REGISTER. `carried` is what the trust boundary lets through of it;
+    /// `known` finds the instance of a registration that `Contact: *` means.
+    pub(super) fn read(
+        request: &Request,
+        carried: Headers,
+        config: &Config,
+        known: impl Fn(&PublicIdentity) -> Option<Instance>,
+    ) -> Result<Self, Rejection> {
+        let headers = &request.headers;
+        let to = headers.to().map_err(Rejection::from)?;
+        let from = headers.from().map_err(Rejection::from)?;
+        let (identity, domain) = address_of_record(&to.uri)?;
+        if address_of_record(&from.uri)?.0 != identity {
+            return Err(Rejection::ForeignIdentity);
+        }
+        let registrar = request.uri.as_sip().ok_or(Rejection::UnsupportedScheme)?;
+        let is_registrar = HostName::parse(registrar.host_text()).as_ref() == Some(&domain);
+        if !is_registrar || !config.home_domains.contains(&domain) {
+            return Err(Rejection::ForeignDomain);
+        }
+        let (contact, instance, expires) = contact_of(headers, || known(&identity))?;
+        let longest = u32::try_from(config.registration.expires.as_secs()).unwrap_or(u32::MAX);
+        let credentials = carried.get(&HeaderName::Authorization).cloned();
+        let digest = headers
+            .authorization()
+            .map(|it| it.0)
+            .find(Digest::is_digest);
+        Ok(Asked {
+            key: BindingKey { identity, instance },
+            domain,
+            contact,
+            expires: expires.unwrap_or(longest).min(longest),
+            nonce: digest
+                .and_then(|digest| digest.get("nonce"))
+                .filter(|_| credentials.is_some()),
+            credentials,
+            max_forwards: headers
+                .max_forwards()
+                .map_err(Rejection::from)?
+                .map_or(70, |hops| hops.0),
+            carried,
+        })
+    }
+
+    /// Whether the browser wants to end its registration.
+    pub(super) fn is_farewell(&self) -> bool {
+        self.expires == 0
+    }
+
+    /// The same wish with nothing of the browser but the credentials that were accepted
+    /// last, to end a registration whose browser is away.
+    pub(super) fn farewell(key: BindingKey, domain: HostName, credentials: Option<Header>) -> Self {
+        let mut carried = Headers::new();
+        if let Some(header) = &credentials {
+            carried.push_header(header.clone());
+        }
+        Asked {
+            key,
+            domain,
+            contact: None,
+            expires: 0,
+            credentials,
+            nonce: None,
+            max_forwards: 70,
+            carried,
+        }
+    }
+
+    /// The REGISTER to the core, but for its Via. It has no Route: the P-CSCF is where it
+    /// is sent, and Kamailio's would relay a Route of its own to the I-CSCF.
+    pub(super) fn request(&self, sender: &Sender<'_>, config: &Config) -> Request {
+        let registrar = SipUri::new(
+            &Host::parse(self.domain.as_str()).expect("a host name is a host"),
+            None,
+        );
+        let own = Uri::parse(self.key.identity.reveal()).expect("an identity is a URI");
+        let expires = match self.expires {
+            0 => 0,
+            asked => asked.max(sender.min_expires.unwrap_or(0)),
+        };
+        let mut headers = Headers::new();
+        headers.push(
+            HeaderName::MaxForwards,
+            u32::from(self.max_forwards.saturating_sub(1)),
+        );
+        let from = NameAddr::new(own.clone()).with_tag(sender.from_tag);
+        headers.push(HeaderName::From, from.to_string());
+        headers.push(HeaderName::To, NameAddr::new(own).to_string());
+        headers.push(HeaderName::CallId, sender.call_id);
+        headers.push_typed(&CSeq {
+            number: sender.cseq,
+            method: Method::Register,
+        });
+        let uri = contact_uri(sender.token, sender.local, config.next_hop.transport);
+        let mut contact = NameAddr::new(uri);
+        contact.params.set("expires", expires);
+        if let Instance::Outbound { instance, .. } = &self.key.instance {
+            contact
+                .params
+                .set("+sip.instance", format!("\"<{instance}>\""));
+        }
+        headers.push(HeaderName::Contact, contact.to_string());
+        headers.push(HeaderName::Expires, expires);
+        // S-CSCFs want it because P-CSCFs add a Path, RFC 3327 §5.1.
+        headers.push(HeaderName::Supported, "path");
+        headers.push(HeaderName::UserAgent, config.product.as_str());
+        for header in &self.carried {
+            headers.push_header(header.clone());
+        }
+        if self.credentials.is_none()
+            && config.registration.private_identity == PrivateIdentityRule::Implied
+            && let Some(identity) = PrivateIdentity::implied_by(&self.key.identity)
+        {
+            headers.push(HeaderName::Authorization, self.empty_credentials(&identity));
+        }
+        Request {
+            method: Method::Register,
+            uri: registrar.into(),
+            headers,
+            body: bytes::Bytes::new(),
+        }
+    }
+
+    /// TS 24.229 §5.1.1.2.2: says who it is, and nothing that could be right.
+    fn empty_credentials(&self, identity: &PrivateIdentity) -> String {
+        let mut digest = Digest::new("Digest");
+        digest.set_quoted("username", identity.reveal());
+        digest.set_quoted("realm", self.domain.as_str());
+        digest.set_quoted("nonce", "");
+        digest.set_quoted("uri", &format!("sip:{}", self.domain));
+        digest.set_quoted("response", "");
+        digest.to_string()
+    }
+}
+
+/// The 200 that the browser gets: its own Contact, and nothing of the core's routes.
+/// JsSIP and SIP.js look for their Contact by its user part or as a whole.
+pub(super) fn success(
+    request: &Request,
+    contact: Option<&NameAddr>,
+    expires: u32,
+    carried: &Headers,
+) -> Response {
+    let mut response = Response::to_request(request, StatusCode::OK);
+    if let Some(contact) = contact.filter(|_| expires > 0) {
+        let mut contact = contact.clone();
+        contact.params.set("expires", expires);
+        response
+            .headers
+            .push(HeaderName::Contact, contact.to_string());
+    }
+    for header in carried {
+        response.headers.push_header(header.clone());
+    }
+    response
+}
+
+/// How long the core granted, in seconds: what it says beside our Contact, else beside
+/// all of them, else what was asked for.
+pub(super) fn granted(response: &Response, token: &str, asked: u32) -> u32 {
+    let contacts = response.headers.contacts().unwrap_or_default();
+    let ours = contacts.iter().find(|contact| {
+        let uri = contact.address().and_then(|address| address.uri.as_sip());
+        uri.and_then(SipUri::user) == Some(token)
+    });
+    let header = response
+        .headers
+        .expires()
+        .ok()
+        .flatten()
+        .map(|expires| expires.0);
+    ours.and_then(Contact::expires).or(header).unwrap_or(asked)
+}
+
+/// Whose address of record it is, and in which domain.
+fn address_of_record(uri: &Uri) -> Result<(PublicIdentity, HostName), Rejection> {
+    let sip = uri
+        .as_sip()
+        .filter(|uri| !uri.is_secure())
+        .ok_or(Rejection::UnsupportedScheme)?;
+    let domain = HostName::parse(sip.host_text()).ok_or(Rejection::ForeignDomain)?;
+    let identity = PublicIdentity::of_uri(uri).ok_or(Rejection::Malformed(HeaderName::To))?;
+    Ok((identity, domain))
+}
+
+/// The Contact, what it tells the browser's instances apart by, and for how long. One
+/// Contact, or `*` which means the browser's own.
+fn contact_of(
+    headers: &Headers,
+    known: impl FnOnce() -> Option<Instance>,
+) -> Result<(Option<NameAddr>, Instance, Option<u32>), Rejection> {
+    let header = headers
+        .expires()
+        .map_err(Rejection::from)?
+        .map(|expires| expires.0);
+    let contacts = headers.contacts().map_err(Rejection::from)?;
+    let [contact] = contacts.as_slice() else {
+        return Err(Rejection::Malformed(HeaderName::Contact));
+    };
+    let Contact::Address(address) = contact else {
+        if header != Some(0) {
+            return Err(Rejection::Malformed(HeaderName::Expires)); // RFC 3261 §10.2.2.
+        }
+        let none = || Instance::Contact {
+            user: String::new(),
+            host: String::new(),
+        };
+        return Ok((None, known().unwrap_or_else(none), Some(0)));
+    };
+    let uri = address
+        .uri
+        .as_sip()
+        .ok_or(Rejection::Malformed(HeaderName::Contact))?;
+    let instance = match contact.instance().filter(|instance| is_instance(instance)) {
+        Some(instance) => Instance::Outbound {
+            instance,
+            reg_id: contact.reg_id(),
+        },
+        None => Instance::Contact {
+            user: uri.user().unwrap_or_default().to_owned(),
+            host: uri.host_text().to_ascii_lowercase(),
+        },
+    };
+    let expires = contact.expires().or(header);
+    let mut address = address.clone();
+    address.params.remove("expires");
+    Ok((Some(address), instance, expires))
+}
+
+/// A URN that can stand in a quoted string as it is; RFC 5626 §4.1.
+fn is_instance(text: &str) -> bool {
+    (1..=INSTANCE_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"<>\"\\".contains(&byte))
+}
+
+/// Longer than any URN that names a device.
+const INSTANCE_MAX: usize = 128;

@@ -1,0 +1,54 @@
+//! One REGISTER on its way through the box.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::id::FlowId;
+use crate::message::Request;
+use crate::transaction::{ClientTransactionId, ServerTransactionId};
+
+use super::asked::Asked;
+
+/// A REGISTER that has no final answer yet.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) origin: Origin,
+    pub(super) asked: Asked,
+    pub(super) sent: Option<Sent>,
+    /// Where it was sent before, in vain.
+    pub(super) tried: Vec<SocketAddr>,
+    /// Whether the interval was raised once already (423).
+    pub(super) is_raised: bool,
+    /// When the endpoint, the name service or the core has taken too long.
+    pub(super) give_up_at: Instant,
+}
+
+/// Whose wish it is.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// A browser's.
+    Browser {
+        flow: FlowId,
+        transaction: ServerTransactionId,
+        request: Box<Request>,
+    },
+    /// The box's own: the browser is away and will not come back.
+    Farewell,
+}
+
+/// A REGISTER that the core has not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) transaction: ClientTransactionId,
+    pub(super) to: SocketAddr,
+}
+
+impl Attempt {
+    /// The connection that waits for the answer.
+    pub(super) fn flow(&self) -> Option<FlowId> {
+        match self.origin {
+            Origin::Browser { flow, .. } => Some(flow),
+            Origin::Farewell => None,
+        }
+    }
+}

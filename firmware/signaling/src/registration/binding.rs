@@ -1,0 +1,269 @@
+//! One browser user in the IMS: an identity, a browser instance, and a port towards the
+//! core that is his alone (RFC 3261 §10, TS 24.229 §5.1.1).
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::config::Config;
+use crate::id::{EndpointId, FlowId, SipTransport};
+use crate::identity::PublicIdentity;
+use crate::message::{Header, Host, NameAddr, SipUri, Uri};
+use crate::transaction::Peer;
+
+use super::attempt::Attempt;
+use super::challenge::Challenges;
+
+/// One registration, by the order of their making; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BindingId(pub u64);
+
+/// Who registers, from which browser. Instances are told apart within an identity only,
+/// so that nobody gets at another's registration by naming his instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BindingKey {
+    pub(crate) identity: PublicIdentity,
+    pub(crate) instance: Instance,
+}
+
+/// What a browser is known by when it comes back on another connection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Instance {
+    /// `+sip.instance` and `reg-id`, RFC 5626 §4.1.
+    Outbound {
+        instance: String,
+        reg_id: Option<u32>,
+    },
+    /// A client without an instance: the user and host it made up for its Contact.
+    Contact { user: String, host: String },
+}
+
+/// One registration of a browser user.
+#[derive(Debug)]
+pub struct Binding {
+    pub(super) id: BindingId,
+    pub(super) key: BindingKey,
+    pub(super) endpoint: EndpointId,
+    /// The address that the IMS sees, once the endpoint is open.
+    pub(super) local: Option<SocketAddr>,
+    /// The P-CSCF that took the registration.
+    pub(super) next_hop: Option<SocketAddr>,
+    /// User part of the Contact towards the IMS; tells that a request is meant for us.
+    pub(super) token: String,
+    /// The connection it belongs to. `None` while the browser is away.
+    pub(super) flow: Option<FlowId>,
+    /// Every connection that has, or has tried for, this registration.
+    pub(super) touched_by: BTreeSet<FlowId>,
+    pub(super) call_id: String,
+    pub(super) from_tag: String,
+    pub(super) cseq: u32,
+    /// The REGISTER that is under way.
+    pub(super) attempt: Option<Attempt>,
+    pub(super) challenges: Challenges,
+    /// Whether the core ever challenged a REGISTER that it then accepted.
+    pub(super) was_challenged: bool,
+    pub(super) state: State,
+    /// Until when the core may hold our Contact, as far as we know.
+    pub(super) core_until: Option<Instant>,
+    /// The smallest interval that the core takes, RFC 3261 §10.2.8.
+    pub(super) min_expires: Option<u32>,
+}
+
+/// Where a registration stands.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The core has not accepted it yet; given up at this time.
+    New { until: Instant },
+    /// The core accepted it.
+    Registered(Registered),
+    /// The browser is away, and may come back until then.
+    Grace {
+        registered: Registered,
+        until: Instant,
+    },
+    /// It is over for the browser and for new calls. The port stays ours until the last
+    /// words of calls are said and the core has forgotten it: it would take the next user
+    /// of this port for this one.
+    Lingering { until: Instant },
+}
+
+/// What the core granted.
+#[derive(Clone, Debug)]
+pub(super) struct Registered {
+    pub(super) until: Instant,
+    pub(super) service_route: Vec<NameAddr>,
+    /// Never empty; the first is the default.
+    pub(super) identities: Vec<PublicIdentity>,
+    /// The browser's own Contact, the target of requests to it.
+    pub(super) access_contact: Uri,
+    /// The credentials that the core accepted last, for a farewell.
+    pub(super) credentials: Option<Header>,
+}
+
+/// How to reach the IMS for one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImsPath {
+    /// His port.
+    pub endpoint: EndpointId,
+    /// What the IMS sees of it.
+    pub local: SocketAddr,
+    /// The P-CSCF.
+    pub remote: SocketAddr,
+    /// The transport of messages that fit.
+    pub transport: SipTransport,
+}
+
+impl Binding {
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> BindingId {
+        self.id
+    }
+
+    /// The identity it was registered under.
+    #[must_use]
+    pub fn identity(&self) -> &PublicIdentity {
+        &self.key.identity
+    }
+
+    /// The browser's connection; `None` while it is away.
+    #[must_use]
+    pub fn flow(&self) -> Option<FlowId> {
+        self.registered().and(self.flow)
+    }
+
+    /// The port towards the IMS.
+    #[must_use]
+    pub fn endpoint(&self) -> EndpointId {
+        self.endpoint
+    }
+
+    /// The identities that the user may speak for, P-Associated-URI of RFC 7315 §4.1;
+    /// the first is the default. Empty while not registered.
+    #[must_use]
+    pub fn identities(&self) -> &[PublicIdentity] {
+        self.registered()
+            .map_or(&[], |registered| &registered.identities)
+    }
+
+    /// The identity to speak for: the one that is wished for, if it is the user's own,
+    /// or the one he registered. Never somebody else's.
+    #[must_use]
+    pub fn served_identity(&self, wish: Option<&Uri>) -> &PublicIdentity {
+        let wished = wish.and_then(PublicIdentity::of_uri);
+        let own = wished.and_then(|wished| self.identities().iter().find(|own| **own == wished));
+        let registered = || {
+            self.identities()
+                .iter()
+                .find(|own| **own == self.key.identity)
+        };
+        own.or_else(registered)
+            .or_else(|| self.identities().first())
+            .unwrap_or(&self.key.identity)
+    }
+
+    /// Whether a URI spells one of the user's identities.
+    #[must_use]
+    pub fn owns(&self, uri: &Uri) -> bool {
+        PublicIdentity::of_uri(uri).is_some_and(|it| self.identities().contains(&it))
+    }
+
+    /// How to reach the IMS; also for the last words after the registration has ended.
+    /// `None` before the first one.
+    #[must_use]
+    pub fn ims_path(&self, config: &Config) -> Option<ImsPath> {
+        Some(ImsPath {
+            endpoint: self.endpoint,
+            local: self.local?,
+            remote: self.next_hop?,
+            transport: config.next_hop.transport,
+        })
+    }
+
+    /// The Contact towards the IMS: an address, because Kamailio's P-CSCF looks users up
+    /// by it, and a user part that nobody guesses.
+    #[must_use]
+    pub fn ims_contact(&self, config: &Config) -> Option<Uri> {
+        Some(contact_uri(&self.token, self.local?, config.next_hop.transport).into())
+    }
+
+    /// The route set of a request outside a dialog: the P-CSCF, then the Service-Route
+    /// (RFC 3608 §6.1, TS 24.229 §5.1.2A.1.1).
+    #[must_use]
+    pub fn routes(&self, config: &Config) -> Vec<NameAddr> {
+        let (Some(registered), Some(next_hop)) = (self.registered(), self.next_hop) else {
+            return Vec::new();
+        };
+        let hop = SipUri::new(&Host::from(next_hop.ip()), Some(next_hop.port()));
+        let hop = match config.next_hop.transport {
+            SipTransport::Tcp => hop.with_param("transport", "tcp"),
+            SipTransport::Udp | SipTransport::Tls => hop,
+        };
+        let mut routes = vec![NameAddr::new(hop.with_flag("lr"))];
+        routes.extend(registered.service_route.iter().cloned());
+        routes
+    }
+
+    /// Where a request to the browser is addressed: the Contact it registered.
+    #[must_use]
+    pub fn access_target(&self) -> Option<&Uri> {
+        Some(&self.registered()?.access_contact)
+    }
+
+    /// Whether a request's target names this user: the token of our Contact, or one of
+    /// his identities.
+    #[must_use]
+    pub fn is_target(&self, uri: &Uri) -> bool {
+        let token = uri
+            .as_sip()
+            .and_then(SipUri::user)
+            .is_some_and(|user| user == self.token);
+        token || self.owns(uri)
+    }
+
+    pub(super) fn registered(&self) -> Option<&Registered> {
+        match &self.state {
+            State::Registered(registered) | State::Grace { registered, .. } => Some(registered),
+            State::New { .. } | State::Lingering { .. } => None,
+        }
+    }
+
+    /// Whether another connection than `flow` must show that the core challenged it before
+    /// it is given this registration. A core may let a port that it knows refresh without
+    /// a challenge (TS 33.203 Annex N), whoever is behind it.
+    pub(super) fn needs_proof(&self, flow: FlowId) -> bool {
+        self.flow() != Some(flow) && self.core_until.is_some() && self.was_challenged
+    }
+
+    /// When this registration wants to be woken.
+    pub(super) fn deadline(&self) -> Instant {
+        let state = match &self.state {
+            State::New { until } | State::Lingering { until } => *until,
+            State::Registered(registered) => registered.until,
+            State::Grace { registered, until } => registered.until.min(*until),
+        };
+        let attempt = self.attempt.as_ref().map(|attempt| attempt.give_up_at);
+        attempt.map_or(state, |at| at.min(state))
+    }
+}
+
+impl ImsPath {
+    /// The other end, by one of its transports.
+    pub(crate) fn peer(&self, transport: SipTransport) -> Peer {
+        Peer::Ims {
+            endpoint: self.endpoint,
+            transport,
+            remote: self.remote,
+        }
+    }
+}
+
+/// `sip:<token>@<address>:<port>`.
+pub(super) fn contact_uri(token: &str, local: SocketAddr, transport: SipTransport) -> SipUri {
+    let uri = SipUri::new(&Host::from(local.ip()), Some(local.port())).with_user(Some(token));
+    match transport {
+        SipTransport::Udp => uri,
+        SipTransport::Tcp => uri.with_param("transport", "tcp"),
+        SipTransport::Tls => uri.with_param("transport", "tls"),
+    }
+}

@@ -1,0 +1,196 @@
+//! Why a request is turned away, and the response that it becomes; and what becomes of
+//! a failure of one side on the other (spec of the error mapping: RFC 3261 §16.7 and
+//! TS 24.229 §5.2.6).
+
+use crate::message::headers::OptionTag;
+use crate::message::{HeaderError, HeaderName, Request, Response, StatusCode};
+
+/// Why this gateway turns a request away.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    // The peer's turn.
+    /// The request breaks the grammar or the protocol.
+    #[error("Malformed {0}")]
+    Malformed(HeaderName),
+    /// The connection has no registration.
+    #[error("Register First")]
+    Unregistered,
+    /// From and To of a REGISTER differ: nobody registers for somebody else.
+    #[error("Register Yourself Only")]
+    ForeignIdentity,
+    /// The domain is not served here.
+    #[error("Domain Not Served")]
+    ForeignDomain,
+    /// Another connection holds this registration, and the core did not ask for proof.
+    #[error("Registered On Another Connection")]
+    NotProven,
+    /// Nobody of this name is here.
+    #[error("Not Here")]
+    NotHere,
+    /// The method is not served.
+    #[error("Method Not Allowed")]
+    MethodNotAllowed,
+    /// An identity that is neither SIP nor tel.
+    #[error("Unsupported URI Scheme")]
+    UnsupportedScheme,
+    /// Demands extensions that are not there; these ones.
+    #[error("Bad Extension")]
+    BadExtension(Vec<OptionTag>),
+    /// Inside a dialog that does not exist, or belongs to somebody else.
+    #[error("Call Does Not Exist")]
+    NoDialog,
+    /// Went through too many hands.
+    #[error("Too Many Hops")]
+    TooManyHops,
+
+    // The operator's turn.
+    /// A configured limit, or the port range, is used up.
+    #[error("Out Of Capacity")]
+    NoCapacity,
+    /// The core does not answer.
+    #[error("Core Does Not Answer")]
+    CoreSilent,
+    /// The next hop's name has no address.
+    #[error("Core Not Found")]
+    Unresolved,
+
+    /// The core demands a proof that no browser can give through this box.
+    #[error("Challenge Not Supported")]
+    UnusableChallenge,
+
+    // Ours.
+    /// The box is shutting down.
+    #[error("Shutting Down")]
+    Draining,
+    /// The user has as many calls as he may have.
+    #[error("Too Many Calls")]
+    TooManyCalls,
+    /// The user's browser is away.
+    #[error("Browser Away")]
+    FlowFailed,
+    /// An earlier REGISTER of the same user is still under way.
+    #[error("Registration In Progress")]
+    InProgress,
+}
+
+impl Rejection {
+    /// The status of the final response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Rejection::Malformed(_) => StatusCode::BAD_REQUEST,
+            Rejection::Unregistered
+            | Rejection::ForeignIdentity
+            | Rejection::ForeignDomain
+            | Rejection::NotProven => StatusCode::FORBIDDEN,
+            Rejection::NotHere => StatusCode::NOT_FOUND,
+            Rejection::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Rejection::UnsupportedScheme => StatusCode::UNSUPPORTED_URI_SCHEME,
+            Rejection::BadExtension(_) => StatusCode::BAD_EXTENSION,
+            Rejection::NoDialog => StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST,
+            Rejection::TooManyHops => StatusCode::TOO_MANY_HOPS,
+            Rejection::NoCapacity | Rejection::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Rejection::CoreSilent | Rejection::Unresolved => StatusCode::SERVER_TIME_OUT,
+            Rejection::TooManyCalls => StatusCode::BUSY_HERE,
+            Rejection::FlowFailed => StatusCode::TEMPORARILY_UNAVAILABLE,
+            Rejection::InProgress | Rejection::UnusableChallenge => {
+                StatusCode::SERVER_INTERNAL_ERROR
+            }
+        }
+    }
+}
+
+impl Rejection {
+    /// The whole response, but for the tag in To. `retry_after` goes with what may be
+    /// over soon.
+    #[must_use]
+    pub fn response(&self, request: &Request, retry_after: u32) -> Response {
+        let response = Response::to_request(request, self.status()).with_reason(&self.to_string());
+        match self {
+            Rejection::MethodNotAllowed => response.with(HeaderName::Allow, ALLOWED),
+            Rejection::BadExtension(tags) => tags.iter().fold(response, |response, tag| {
+                response.with(HeaderName::Unsupported, tag.as_str())
+            }),
+            Rejection::NoCapacity | Rejection::Draining | Rejection::InProgress => {
+                response.with(HeaderName::RetryAfter, retry_after)
+            }
+            Rejection::Malformed(_)
+            | Rejection::Unregistered
+            | Rejection::ForeignIdentity
+            | Rejection::ForeignDomain
+            | Rejection::NotProven
+            | Rejection::NotHere
+            | Rejection::UnsupportedScheme
+            | Rejection::NoDialog
+            | Rejection::TooManyHops
+            | Rejection::CoreSilent
+            | Rejection::Unresolved
+            | Rejection::UnusableChallenge
+            | Rejection::TooManyCalls
+            | Rejection::FlowFailed => response,
+        }
+    }
+}
+
+impl From<HeaderError> for Rejection {
+    fn from(error: HeaderError) -> Self {
+        Rejection::Malformed(error.name().clone())
+    }
+}
+
+/// What becomes of the core's failure on the browser's side. A 503 would make a client
+/// give up this whole box (RFC 3261 §16.7), a redirection would lead it past it.
+#[must_use]
+pub fn relayed_to_access(status: StatusCode) -> StatusCode {
+    match status.code() {
+        300..=379 | 381..=399 => StatusCode::TEMPORARILY_UNAVAILABLE,
+        408 => StatusCode::SERVER_TIME_OUT,
+        // Between the box and the core: no browser can do anything about them.
+        421 | 430 | 439 | 494 | 502 | 503 => StatusCode::SERVER_INTERNAL_ERROR,
+        _ => status,
+    }
+}
+
+/// What becomes of the browser's failure on the core's side.
+#[must_use]
+pub fn relayed_to_ims(status: StatusCode) -> StatusCode {
+    match status.code() {
+        300..=399 | 401 | 407 | 503 => StatusCode::TEMPORARILY_UNAVAILABLE,
+        _ => status,
+    }
+}
+
+/// The methods that are served.
+pub const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, INFO, OPTIONS";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_core_failure_never_tells_a_browser_to_leave() {
+        let relayed = |code| relayed_to_access(StatusCode::new(code).unwrap()).code();
+        let table = [
+            (302, 480),
+            (380, 380),
+            (401, 401),
+            (403, 403),
+            (404, 404),
+            (408, 504),
+            (480, 480),
+            (486, 486),
+            (488, 488),
+            (494, 500),
+            (500, 500),
+            (502, 500),
+            (503, 500),
+            (504, 504),
+            (603, 603),
+        ];
+        for (core, browser) in table {
+            assert_eq!(relayed(core), browser, "{core}");
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! The table of calls: which call a message belongs to, whose it is, and the world as
+//! one call sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use iq::{Command, Leg, Now, Reply, SessionId};
+use rand_chacha::ChaCha20Rng;
+
+use crate::config::CallConfig;
+use crate::deadlines::Deadlines;
+use crate::event::{EndReason, Event};
+use crate::link::{Link, Owner};
+use crate::message::{HeaderName, Headers, Host, NameAddr, Request, Response, SipUri};
+use crate::registration::{Binding, BindingId, Registrations};
+use crate::session::{Outside, Session, Target};
+use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
+
+/// Every call.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    epoch: u64,
+    made: u64,
+    table: BTreeMap<SessionId, Entry>,
+    /// Requests inside a call carry our tag, which nobody else has.
+    by_tag: BTreeMap<(Leg, String), SessionId>,
+    by_binding: BTreeMap<BindingId, BTreeSet<SessionId>>,
+    /// INVITEs that a CANCEL may still be about.
+    invites: BTreeMap<ServerTransactionId, (SessionId, Leg)>,
+    deadlines: Deadlines<SessionId>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: Session,
+    binding: BindingId,
+    tags: [(Leg, String); 2],
+}
+
+impl Sessions {
+    pub(crate) fn new(epoch: u64) -> Self {
+        Sessions {
+            epoch,
+            made: 0,
+            table: BTreeMap::new(),
+            by_tag: BTreeMap::new(),
+            by_binding: BTreeMap::new(),
+            invites: BTreeMap::new(),
+            deadlines: Deadlines::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How many calls a registration has.
+    pub(crate) fn count_of(&self, binding: BindingId) -> usize {
+        self.by_binding.get(&binding).map_or(0, BTreeSet::len)
+    }
+
+    /// Begins a call; it answers its INVITE whatever becomes of it.
+    pub(crate) fn start(&mut self, call: NewCall, link: &mut Link, registrations: &Registrations) {
+        self.made += 1;
+        let id = SessionId {
+            epoch: self.epoch,
+            n: self.made,
+        };
+        let mut view = View {
+            session: id,
+            binding: call.binding,
+            link,
+            registrations,
+        };
+        let NewCall {
+            binding,
+            caller,
+            transaction,
+            invite,
+            callee,
+        } = call;
+        let session = Session::start(id, caller, transaction, invite, callee, &mut view);
+        let Some(session) = session else {
+            return link.counters.calls_refused += 1;
+        };
+        let tags = [Leg::Access, Leg::Ims].map(|leg| (leg, session.local_tag(leg).to_owned()));
+        for tag in &tags {
+            self.by_tag.insert(tag.clone(), id);
+        }
+        self.by_binding.entry(binding).or_default().insert(id);
+        self.invites.insert(transaction, (id, caller));
+        self.table.insert(
+            id,
+            Entry {
+                session,
+                binding,
+                tags,
+            },
+        );
+        self.tidy(id);
+    }
+
+    /// The call that a request belongs to by the tag in its To, and whose it is.
+    pub(crate) fn find(&self, leg: Leg, tag: &str) -> Option<(SessionId, BindingId)> {
+        let id = *self.by_tag.get(&(leg, tag.to_owned()))?;
+        Some((id, self.table.get(&id)?.binding))
+    }
+
+    /// A request inside a call.
+    pub(crate) fn handle_request(
+        &mut self,
+        id: SessionId,
+        leg: Leg,
+        transaction: ServerTransactionId,
+        request: Request,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) {
+        if request.method == crate::message::Method::Invite {
+            self.invites.insert(transaction, (id, leg));
+        }
+        self.with(id, link, registrations, |session, view| {
+            session.handle_request(leg, transaction, request, view);
+        });
+    }
+
+    /// An ACK to a 2xx.
+    pub(crate) fn handle_ack(
+        &mut self,
+        id: SessionId,
+        leg: Leg,
+        request: &Request,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) {
+        self.with(id, link, registrations, |session, view| {
+            session.handle_ack(leg, request, view);
+        });
+    }
+
+    /// A CANCEL of an INVITE.
+    pub(crate) fn handle_cancelled(
+        &mut self,
+        invite: ServerTransactionId,
+        cancel: &Request,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) {
+        if let Some((id, leg)) = self.invites.get(&invite).copied() {
+            self.with(id, link, registrations, |session, view| {
+                session.handle_cancelled(leg, invite, cancel, view);
+            });
+        }
+    }
+
+    /// A server transaction is forgotten.
+    pub(crate) fn handle_ended(&mut self, transaction: ServerTransactionId) {
+        self.invites.remove(&transaction);
+    }
+
+    /// A response to a request of a call.
+    pub(crate) fn handle_response(
+        &mut self,
+        (id, leg): (SessionId, Leg),
+        transaction: ClientTransactionId,
+        response: Response,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) {
+        self.with(id, link, registrations, |session, view| {
+            session.handle_response(leg, transaction, response, view);
+        });
+    }
+
+    /// A request of a call gets no response.
+    pub(crate) fn handle_failed(
+        &mut self,
+        (id, leg): (SessionId, Leg),
+        transaction: ClientTransactionId,
+        failure: Failure,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) {
+        self.with(id, link, registrations, |session, view| {
+            session.handle_failed(leg, transaction, failure, view);
+        });
+    }
+
+    /// The media plane speaks.
+    pub(crate) fn handle_reply(
+        &mut self,
+        reply: Reply,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) {
+        if let Reply::Audited { sessions } = &reply {
+            // What media holds and nobody here knows is left over from an earlier life.
+            let unknown = sessions
+                .iter()
+                .filter(|session| !self.table.contains_key(session));
+            return unknown.for_each(|session| link.iq(Command::Release { session: *session }));
+        }
+        if let Some(id) = session_of(&reply) {
+            self.with(id, link, registrations, |session, view| {
+                session.handle_reply(reply, view)
+            });
+        }
+    }
+
+    /// The browser of a registration is away.
+    pub(crate) fn handle_away(
+        &mut self,
+        binding: BindingId,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) {
+        for id in self.of(binding) {
+            self.with(id, link, registrations, |session, view| {
+                session.handle_flow_lost(view)
+            });
+        }
+    }
+
+    /// The browser of a registration is back.
+    pub(crate) fn handle_back(
+        &mut self,
+        binding: BindingId,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) {
+        for id in self.of(binding) {
+            self.with(id, link, registrations, |session, view| {
+                session.handle_flow_restored(view)
+            });
+        }
+    }
+
+    /// A registration is over, and its calls with it.
+    pub(crate) fn end_of(
+        &mut self,
+        binding: BindingId,
+        reason: EndReason,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) {
+        for id in self.of(binding) {
+            self.with(id, link, registrations, |session, view| {
+                session.end(reason, view)
+            });
+        }
+    }
+
+    /// Ends every call.
+    pub(crate) fn end_all(&mut self, link: &mut Link, registrations: &Registrations) {
+        for id in self.table.keys().copied().collect::<Vec<_>>() {
+            self.with(id, link, registrations, |session, view| {
+                session.end(EndReason::Shutdown, view);
+            });
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, link: &mut Link, registrations: &Registrations) {
+        while let Some(id) = self.deadlines.take_due(link.instant()) {
+            self.with(id, link, registrations, |session, view| {
+                session.handle_timeout(view)
+            });
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    fn of(&self, binding: BindingId) -> Vec<SessionId> {
+        self.by_binding
+            .get(&binding)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    fn with(
+        &mut self,
+        id: SessionId,
+        link: &mut Link,
+        registrations: &Registrations,
+        tell: impl FnOnce(&mut Session, &mut View<'_>),
+    ) {
+        if let Some(entry) = self.table.get_mut(&id) {
+            let mut view = View {
+                session: id,
+                binding: entry.binding,
+                link,
+                registrations,
+            };
+            tell(&mut entry.session, &mut view);
+            self.tidy(id);
+        }
+    }
+
+    /// Sets when a call is woken next, or forgets it.
+    fn tidy(&mut self, id: SessionId) {
+        let Some(entry) = self.table.get(&id) else {
+            return;
+        };
+        if !entry.session.is_over() {
+            return self.deadlines.set(id, entry.session.poll_timeout());
+        }
+        self.deadlines.set(id, None);
+        if let Some(entry) = self.table.remove(&id) {
+            for tag in &entry.tags {
+                self.by_tag.remove(tag);
+            }
+            if let Some(ids) = self.by_binding.get_mut(&entry.binding) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.by_binding.remove(&entry.binding);
+                }
+            }
+            self.invites.retain(|_, (session, _)| *session != id);
+        }
+    }
+}
+
+/// What a call begins with.
+#[derive(Debug)]
+pub(crate) struct NewCall {
+    pub(crate) binding: BindingId,
+    pub(crate) caller: Leg,
+    pub(crate) transaction: ServerTransactionId,
+    pub(crate) invite: Request,
+    pub(crate) callee: Target,
+}
+
+/// The world as one call sees it.
+struct View<'a> {
+    session: SessionId,
+    binding: BindingId,
+    link: &'a mut Link,
+    registrations: &'a Registrations,
+}
+
+impl View<'_> {
+    fn binding(&self) -> Option<&Binding> {
+        self.registrations.get(self.binding)
+    }
+}
+
+impl Outside for View<'_> {
+    fn now(&self) -> Now {
+        self.link.now()
+    }
+
+    fn rng(&mut self) -> &mut ChaCha20Rng {
+        &mut self.link.rng
+    }
+
+    fn config(&self) -> &CallConfig {
+        &self.link.config.calls
+    }
+
+    fn is_reachable(&self, leg: Leg) -> bool {
+        let binding = self.binding();
+        match leg {
+            Leg::Access => binding.and_then(Binding::flow).is_some(),
+            Leg::Ims => binding
+                .and_then(|it| it.ims_path(&self.link.config))
+                .is_some(),
+        }
+    }
+
+    fn contact(&self, leg: Leg) -> NameAddr {
+        let ims = self
+            .binding()
+            .and_then(|binding| binding.ims_contact(&self.link.config));
+        match (leg, ims) {
+            (Leg::Ims, Some(uri)) => NameAddr::new(uri),
+            // RFC 7118 §5.2; on the IMS side only when nothing can be sent there any more.
+            (Leg::Access | Leg::Ims, _) => {
+                let host = Host::parse(self.link.config.access_host.as_str());
+                let host = host.expect("a host name is a host");
+                NameAddr::new(SipUri::new(&host, None).with_param("transport", "ws"))
+            }
+        }
+    }
+
+    fn send_request(&mut self, leg: Leg, mut request: Request) -> Option<ClientTransactionId> {
+        if !request.headers.has(&HeaderName::MaxForwards) {
+            request.headers.push(HeaderName::MaxForwards, MAX_FORWARDS);
+        }
+        let owner = Owner::Session(self.session, leg);
+        match leg {
+            Leg::Access => {
+                let flow = self.binding()?.flow()?;
+                Some(self.link.send_to_flow(owner, flow, request))
+            }
+            Leg::Ims => {
+                let path = self.binding()?.ims_path(&self.link.config)?;
+                Some(self.link.send_to_ims(owner, &path, request))
+            }
+        }
+    }
+
+    fn send_ack(&mut self, leg: Leg, mut request: Request) {
+        if !request.headers.has(&HeaderName::MaxForwards) {
+            request.headers.push(HeaderName::MaxForwards, MAX_FORWARDS);
+        }
+        let flow = self.binding().and_then(Binding::flow);
+        let path = self.binding().and_then(|it| it.ims_path(&self.link.config));
+        match (leg, flow, path) {
+            (Leg::Access, Some(flow), _) => self.link.acknowledge_to_flow(flow, request),
+            (Leg::Ims, _, Some(path)) => self.link.acknowledge_to_ims(&path, request),
+            (Leg::Access | Leg::Ims, _, _) => {} // Nobody is there; the 2xx will come again.
+        }
+    }
+
+    fn cancel(&mut self, invite: ClientTransactionId, headers: Headers) {
+        self.link.cancel(invite, &headers);
+    }
+
+    fn respond(&mut self, leg: Leg, transaction: ServerTransactionId, response: Response) {
+        let _ = leg; // The transaction knows where its request came from.
+        self.link.respond(transaction, response);
+    }
+
+    fn carry(&self, towards: Leg, headers: &Headers) -> Headers {
+        self.link.policy.carry(headers, towards)
+    }
+
+    fn iq(&mut self, command: Command) {
+        self.link.iq(command);
+    }
+
+    fn event(&mut self, event: Event) {
+        let counters = &mut self.link.counters;
+        match &event {
+            Event::CallStarted {
+                from: Leg::Access, ..
+            } => counters.calls_from_access += 1,
+            Event::CallStarted { from: Leg::Ims, .. } => counters.calls_from_ims += 1,
+            Event::CallAnswered { .. } => counters.calls_answered += 1,
+            _ => {}
+        }
+        self.link.event(event);
+    }
+}
+
+fn session_of(reply: &Reply) -> Option<SessionId> {
+    match reply {
+        Reply::Reserved(reserved) => Some(reserved.session),
+        Reply::Connected(connected) => Some(connected.session),
+        Reply::DtmfReceived(dtmf) => Some(dtmf.session),
+        Reply::Refused { session, .. }
+        | Reply::Released { session, .. }
+        | Reply::AccessLost { session, .. }
+        | Reply::ImsSilent { session, .. }
+        | Reply::FirstMedia { session, .. } => Some(*session),
+        Reply::Audited { .. } => None,
+    }
+}
+
+/// RFC 3261 §8.1.1.6.
+const MAX_FORWARDS: u32 = 70;

@@ -1,0 +1,6 @@
+//! The control plane as a whole, by hand-written scripts of browsers and a P-CSCF.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+mod registration;
+mod world;

@@ -1,0 +1,317 @@
+//! A control plane in virtual time, with browsers and a P-CSCF played by hand.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use iq::{Now, Private, UnixTime};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use crate::config::{Config, HostName, NextHop};
+use crate::message::{HeaderName, Message, Parsed, Request, Response, StatusCode, parse_datagram};
+use crate::{EndpointId, Event, FlowId, Input, Output, Signaling, SipTransport};
+
+pub(super) const CORE: &str = "192.0.2.10:5060";
+pub(super) const OTHER_CORE: &str = "192.0.2.11:5060";
+
+/// The world around one `Signaling`.
+pub(super) struct World {
+    pub(super) signaling: Signaling,
+    start: Instant,
+    pub(super) now: Instant,
+    /// What went to the core and was not looked at yet.
+    to_core: VecDeque<(EndpointId, SocketAddr, SipTransport, Message)>,
+    /// What went to browsers and was not looked at yet.
+    to_flow: VecDeque<(FlowId, Message)>,
+    pub(super) events: Vec<Event>,
+    /// All that happened, a line each.
+    ladder: String,
+    pub(super) answers_open: bool,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        World::with(|_| {})
+    }
+
+    pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let hop = NextHop::address(CORE.parse().unwrap(), SipTransport::Udp);
+        let mut config = Config::new(HostName::parse("ims.test").unwrap(), hop);
+        change(&mut config);
+        let now = Instant::now();
+        World {
+            signaling: Signaling::new(config, 1, ChaCha20Rng::seed_from_u64(1)),
+            start: now,
+            now,
+            to_core: VecDeque::new(),
+            to_flow: VecDeque::new(),
+            events: Vec::new(),
+            ladder: String::new(),
+            answers_open: true,
+        }
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        let now = self.now();
+        self.signaling.handle_input(input, now);
+        self.drain();
+    }
+
+    pub(super) fn open(&mut self, flow: u64) {
+        let remote = Private::new("198.51.100.7:4711".parse().unwrap());
+        self.input(Input::FlowOpened {
+            flow: FlowId(flow),
+            remote,
+        });
+    }
+
+    pub(super) fn closed(&mut self, flow: u64) {
+        self.input(Input::FlowClosed { flow: FlowId(flow) });
+    }
+
+    /// A browser sends.
+    pub(super) fn browser(&mut self, flow: u64, text: &str) {
+        let bytes = Bytes::from(wire(text));
+        self.input(Input::FlowMessage {
+            flow: FlowId(flow),
+            bytes,
+        });
+    }
+
+    /// The core sends, to an endpoint.
+    pub(super) fn core(&mut self, endpoint: u64, text: &str) {
+        self.from(CORE, endpoint, Bytes::from(wire(text)));
+    }
+
+    pub(super) fn from(&mut self, from: &str, endpoint: u64, bytes: Bytes) {
+        self.input(Input::ImsMessage {
+            endpoint: EndpointId(endpoint),
+            transport: SipTransport::Udp,
+            from: from.parse().unwrap(),
+            bytes,
+        });
+    }
+
+    /// The core answers a request that it got.
+    pub(super) fn answer(&mut self, asked: &Asked, response: Response) {
+        let from = asked.to.to_string();
+        self.input(Input::ImsMessage {
+            endpoint: asked.endpoint,
+            transport: asked.transport,
+            from: from.parse().unwrap(),
+            bytes: response.to_bytes(),
+        });
+    }
+
+    /// The next request that the core got.
+    pub(super) fn core_request(&mut self) -> Asked {
+        while let Some((endpoint, to, transport, message)) = self.to_core.pop_front() {
+            if let Message::Request(request) = message {
+                return Asked {
+                    endpoint,
+                    to,
+                    transport,
+                    request,
+                };
+            }
+        }
+        panic!("the core got no request:\n{}", self.ladder);
+    }
+
+    pub(super) fn core_response(&mut self) -> Response {
+        while let Some((.., message)) = self.to_core.pop_front() {
+            if let Message::Response(response) = message {
+                return response;
+            }
+        }
+        panic!("the core got no response:\n{}", self.ladder);
+    }
+
+    pub(super) fn core_got_nothing(&self) -> bool {
+        self.to_core.is_empty()
+    }
+
+    /// The next response that a browser got.
+    pub(super) fn browser_response(&mut self, flow: u64) -> Response {
+        while let Some((to, message)) = self.to_flow.pop_front() {
+            if let Message::Response(response) = message
+                && to == FlowId(flow)
+            {
+                return response;
+            }
+        }
+        panic!("browser {flow} got no response:\n{}", self.ladder);
+    }
+
+    /// The next request that a browser got.
+    pub(super) fn browser_request(&mut self, flow: u64) -> Request {
+        while let Some((to, message)) = self.to_flow.pop_front() {
+            if let Message::Request(request) = message
+                && to == FlowId(flow)
+            {
+                return request;
+            }
+        }
+        panic!("browser {flow} got no request:\n{}", self.ladder);
+    }
+
+    /// Lets time pass, with every timer at its own moment.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.signaling.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            let now = self.now();
+            self.signaling.handle_timeout(now);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    /// What happened since the last look.
+    pub(super) fn ladder(&mut self) -> String {
+        std::mem::take(&mut self.ladder)
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.ladder.clear();
+        self.to_core.clear();
+        self.to_flow.clear();
+        self.events.clear();
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic: self.now,
+            wall: Some(UnixTime::from_millis(1_700_000_000_000)),
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.signaling.poll_output() {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        let at = (self.now - self.start).as_secs_f64();
+        let ladder = &mut self.ladder;
+        match output {
+            Output::ToFlow { flow, bytes } => match parse_datagram(&bytes) {
+                Ok(Parsed::Message(message)) => {
+                    writeln!(ladder, "{at}s flow{} <- {}", flow.0, summary(&message)).unwrap();
+                    self.to_flow.push_back((flow, message));
+                }
+                other => writeln!(ladder, "{at}s flow{} <- {other:?}", flow.0).unwrap(),
+            },
+            Output::CloseFlow { flow, code, .. } => {
+                writeln!(ladder, "{at}s flow{} closed {code}", flow.0).unwrap();
+            }
+            Output::Transmit {
+                endpoint,
+                transport,
+                to,
+                bytes,
+            } => {
+                let Ok(Parsed::Message(message)) = parse_datagram(&bytes) else {
+                    panic!("unreadable output");
+                };
+                let via = transport.via_token();
+                let line = format!("port{} -> {via} {}", endpoint.0, summary(&message));
+                writeln!(ladder, "{at}s {line}").unwrap();
+                self.to_core.push_back((endpoint, to, transport, message));
+            }
+            Output::Open { endpoint } => {
+                writeln!(ladder, "{at}s port{} open", endpoint.0).unwrap();
+                if self.answers_open {
+                    let local = local(endpoint);
+                    self.input(Input::Opened { endpoint, local });
+                }
+            }
+            Output::Close { endpoint } => {
+                writeln!(ladder, "{at}s port{} close", endpoint.0).unwrap();
+            }
+            Output::Resolve { query, name, .. } => {
+                writeln!(ladder, "{at}s resolve{} {name}", query.0).unwrap();
+            }
+            Output::Iq(command) => {
+                let text = format!("{command:?}");
+                let word = text.split([' ', '(']).next().unwrap_or_default();
+                writeln!(ladder, "{at}s media <- {word}").unwrap();
+            }
+            Output::Event(event) => self.events.push(event),
+            Output::Idle => writeln!(ladder, "{at}s idle").unwrap(),
+        }
+    }
+}
+
+/// A request that the core got, and how.
+pub(super) struct Asked {
+    pub(super) endpoint: EndpointId,
+    pub(super) to: SocketAddr,
+    pub(super) transport: SipTransport,
+    pub(super) request: Request,
+}
+
+impl Asked {
+    pub(super) fn response(&self, status: u16) -> Response {
+        let status = StatusCode::new(status).unwrap();
+        Response::to_request(&self.request, status).with_to_tag("core")
+    }
+
+    pub(super) fn challenge(&self, nonce: &str) -> Response {
+        let challenge = format!(
+            r#"Digest realm="ims.test", nonce="{nonce}", algorithm=MD5, qop="auth,auth-int""#
+        );
+        self.response(401)
+            .with(HeaderName::WwwAuthenticate, challenge)
+    }
+
+    /// A 200 to a REGISTER, as Kamailio's S-CSCF gives it: with another Contact before ours.
+    pub(super) fn granted(&self, expires: u32) -> Response {
+        let contacts = self.request.headers.contacts().unwrap();
+        let uri = contacts[0].address().unwrap().uri.clone();
+        self.response(200)
+            .with(
+                HeaderName::Contact,
+                format!("<sip:other@203.0.113.1>;expires=9, <{uri}>;expires={expires}"),
+            )
+            .with(
+                HeaderName::ServiceRoute,
+                "<sip:orig@scscf.ims.test:6060;lr>",
+            )
+            .with(
+                HeaderName::PAssociatedUri,
+                "<sip:alice@ims.test>, <tel:+390401234567>",
+            )
+            .with(HeaderName::Server, "Kamailio S-CSCF")
+            .with(HeaderName::Path, "<sip:term@pcscf.ims.test;lr>")
+    }
+}
+
+fn local(endpoint: EndpointId) -> SocketAddr {
+    let port = 6000 + u16::try_from(endpoint.0).unwrap();
+    SocketAddr::from(([198, 51, 100, 1], port))
+}
+
+fn summary(message: &Message) -> String {
+    match message {
+        Message::Request(request) => request.method.to_string(),
+        Message::Response(response) => {
+            let cseq = response.headers.cseq().unwrap();
+            format!("{} {}", response.status, cseq.method)
+        }
+    }
+}
+
+/// Text as it is written in a test, as it stands on the wire.
+pub(super) fn wire(text: &str) -> String {
+    let mut lines: Vec<&str> = text.trim().lines().map(str::trim).collect();
+    if !lines.contains(&"") {
+        lines.push("");
+        lines.push("");
+    }
+    lines.join("\r\n")
+}
