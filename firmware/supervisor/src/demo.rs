@@ -1,12 +1,192 @@
 //! The newcomer's door: the gateway on an embedded lab core. Left out of images.
 
-use anyhow::bail;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use anyhow::{Context as _, anyhow, bail};
+use lab::{Service, User};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+use serde_json::{Map, Value, json};
+
+use crate::config::Config;
+use crate::lab_core::LabCore;
+use crate::run::{self, Page, Started, fresh_seed};
 
 /// What `gatehouse demo` takes.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Port of the page, on this machine only. Without it 8080, or the next one free.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Folder with the bundled page.
+    #[arg(long, value_name = "FOLDER", default_value = PAGE)]
+    web_root: PathBuf,
+    /// Folder for what is kept between two demos. Without it, one beside the program.
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// How much is logged: "warn", "info", "debug", or a filter.
+    #[arg(long, default_value = "warn")]
+    log: String,
+}
 
 /// Runs the gateway on the lab core, in the foreground.
-pub(crate) fn run(_arguments: Arguments) -> anyhow::Result<()> {
-    bail!("the lab core is not in this build")
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if !arguments.web_root.join("index.html").is_file() {
+        let folder = arguments.web_root.display();
+        bail!("no page in {folder}: `cargo xtask demo` bundles it");
+    }
+    let core = start_core().context("lab core")?;
+    let config = config(&arguments, &core)?;
+    let page = Page {
+        settings: page_settings(&core.users),
+    };
+    run::to_completion(config, page, |started| greet(started, &core.users))
 }
+
+/// What the rest must know of the core that runs.
+struct Core {
+    sip: SocketAddr,
+    domain: String,
+    users: Vec<User>,
+}
+
+/// Plays the core on a thread of its own, as a peer of the gateway and no part of it.
+fn start_core() -> anyhow::Result<Core> {
+    let (report, reported) = mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("lab".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                let rng = ChaCha20Rng::from_seed(fresh_seed());
+                let core = match LabCore::bind(LOCAL, CALLS, rng).await {
+                    Ok(core) => core,
+                    Err(error) => {
+                        let _ = report.send(Err(error));
+                        return;
+                    }
+                };
+                let _ = report.send(Ok(Core {
+                    sip: core.sip(),
+                    domain: core.settings().domain.clone(),
+                    users: core.settings().users.clone(),
+                }));
+                core.run().await
+            })
+        })?;
+    Ok(reported.recv()??)
+}
+
+/// The configuration, as an operator would write it for this core.
+fn config(arguments: &Arguments, core: &Core) -> anyhow::Result<Config> {
+    let port = match arguments.port {
+        Some(port) => port,
+        None => (FIRST_PORT..=u16::MAX)
+            .find(|port| is_free(*port))
+            .context("no free port for the page")?,
+    };
+    let state = match &arguments.state {
+        Some(folder) => folder.clone(),
+        None => beside_program()?,
+    };
+    std::fs::create_dir_all(&state).with_context(|| state.display().to_string())?;
+    let free = || TcpListener::bind((LOCAL, 0))?.local_addr();
+    let text = format!(
+        "[access]\n\
+         listen = [\"{LOCAL}:{port}\"]\n\
+         tls = false\n\
+         web_root = {}\n\
+         [ims]\n\
+         pcscf = \"{}\"\n\
+         home_domains = [\"{}\"]\n\
+         address = \"{LOCAL}\"\n\
+         [media]\n\
+         workers = 1\n\
+         access_listen = \"{LOCAL}\"\n\
+         [management]\n\
+         listen = \"{}\"\n\
+         [state]\n\
+         folder = {}\n\
+         [log]\n\
+         level = {}\n\
+         [shutdown]\n\
+         grace = \"1s\"\n",
+        quoted(&arguments.web_root)?,
+        core.sip,
+        core.domain,
+        free()?,
+        quoted(&state)?,
+        json!(arguments.log),
+    );
+    Config::parse(&text).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        anyhow!("{}", lines.join("\n"))
+    })
+}
+
+/// A path as TOML text; JSON quotes the same way.
+fn quoted(path: &Path) -> anyhow::Result<String> {
+    let text = path.to_str().context("a path that is not text")?;
+    Ok(json!(text).to_string())
+}
+
+fn beside_program() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let folder = program.parent().context("a program without a folder")?;
+    Ok(folder.join("gatehouse-demo"))
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((LOCAL, port)).is_ok()
+}
+
+/// What makes the page an invitation: logins to click and numbers to dial.
+fn page_settings(users: &[User]) -> Map<String, Value> {
+    let logins = users
+        .iter()
+        .map(|user| json!({ "user": user.name, "password": user.password }));
+    let services = Service::ALL
+        .iter()
+        .map(|service| json!({ "number": service.number(), "text": service.description() }));
+    let people = users
+        .iter()
+        .map(|user| json!({ "number": user.name, "text": "in a second tab" }));
+    let mut settings = Map::new();
+    settings.insert("logins".to_owned(), logins.collect());
+    settings.insert("numbers".to_owned(), services.chain(people).collect());
+    settings
+}
+
+fn greet(started: &Started, users: &[User]) {
+    println!("\nGatehouse is up, on an IMS core of its own.\n");
+    for address in &started.access {
+        println!("  open      http://localhost:{}", address.port());
+    }
+    for user in users {
+        println!("  sign in   {} / {}", user.name, user.password);
+    }
+    for service in Service::ALL {
+        println!(
+            "  dial      {}  {}",
+            service.number(),
+            service.description()
+        );
+    }
+    println!("\nCtrl-C ends it.");
+}
+
+/// Everything of the demo stays on this machine.
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Calls of the lab's telephones at a time.
+const CALLS: usize = 16;
+
+/// The page's port, if it is free.
+const FIRST_PORT: u16 = 8080;
+
+/// Where `cargo xtask bundle` puts the page.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist");

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 /// A lab core whose sockets are bound.
 pub(crate) struct LabCore {
     lab: Lab,
-    domain: String,
+    settings: Settings,
     sip: SocketAddr,
     udp: Arc<UdpSocket>,
     tcp: TcpListener,
@@ -67,8 +67,8 @@ impl LabCore {
         ports.sort_unstable();
         let settings = Settings::new(sip, ports);
         Ok(LabCore {
-            domain: settings.domain.clone(),
-            lab: Lab::new(settings, rng),
+            lab: Lab::new(settings.clone(), rng),
+            settings,
             sip,
             udp: Arc::new(udp),
             tcp,
@@ -82,9 +82,9 @@ impl LabCore {
         self.sip
     }
 
-    /// The domain of its users.
-    pub(crate) fn domain(&self) -> &str {
-        &self.domain
+    /// What the core is made of.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Plays the core for ever.
@@ -365,7 +365,7 @@ mod tests {
             .await
             .unwrap();
         let sip = core.sip();
-        assert_eq!(core.domain(), "ims.test");
+        assert_eq!(core.settings().domain, "ims.test");
         let core = tokio::spawn(core.run());
         let mut answer = [0; 1500];
 

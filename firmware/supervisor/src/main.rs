@@ -5,6 +5,8 @@ mod config;
 #[cfg(feature = "lab")]
 mod demo;
 mod health;
+#[cfg(feature = "lab")]
+mod lab_core;
 mod log;
 mod media_task;
 mod notify;
