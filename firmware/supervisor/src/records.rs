@@ -43,13 +43,7 @@ impl Recorder {
             None => None,
             Some(settings) => {
                 let (queue, records) = sync_channel(QUEUED_RECORDS);
-                let mut writer = Writer {
-                    key: hmac::Key::new(hmac::HMAC_SHA256, &settings.key),
-                    settings,
-                    file: None,
-                    lost: Arc::clone(&lost),
-                    complained_at: None,
-                };
+                let mut writer = Writer::new(settings, Arc::clone(&lost));
                 std::thread::Builder::new()
                     .name("records".to_owned())
                     .spawn(move || writer.run(&records))?;
@@ -83,13 +77,27 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(settings: Settings, lost: Arc<AtomicU64>) -> Self {
+        Writer {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &settings.key),
+            settings,
+            file: None,
+            lost,
+            complained_at: None,
+        }
+    }
+
     fn run(&mut self, records: &Receiver<CallRecord>) {
         while let Ok(record) = records.recv() {
-            if let Err(error) = self.write(&record) {
-                self.file = None;
-                self.lost.fetch_add(1, Ordering::Relaxed);
-                self.complain(&error);
-            }
+            self.take(&record);
+        }
+    }
+
+    fn take(&mut self, record: &CallRecord) {
+        if let Err(error) = self.write(record) {
+            self.file = None;
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.complain(&error);
         }
     }
 
@@ -169,7 +177,7 @@ fn ends_a_line(file: &File, size: u64) -> bool {
 
 /// One record as it is written. Times are milliseconds, `started` since 1970 in UTC.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line {
     session: String,
     from: &'static str,
     caller: String,
@@ -185,8 +193,6 @@ struct Line<'a> {
     srtp: Option<&'static str>,
     access: Option<LegLine>,
     ims: Option<LegLine>,
-    #[serde(skip)]
-    _record: &'a CallRecord,
 }
 
 #[derive(Serialize)]
@@ -205,8 +211,8 @@ struct DirectionLine {
     jitter: f64,
 }
 
-impl<'a> Line<'a> {
-    fn of(record: &'a CallRecord, key: &hmac::Key) -> Self {
+impl Line {
+    fn of(record: &CallRecord, key: &hmac::Key) -> Self {
         let report = record.report.as_deref();
         Line {
             session: record.session.to_string(),
@@ -226,7 +232,6 @@ impl<'a> Line<'a> {
             srtp: report.and_then(|report| report.profile).map(profile_name),
             access: report.map(|report| LegLine::of(&report.access)),
             ims: report.map(|report| LegLine::of(&report.ims)),
-            _record: record,
         }
     }
 }
@@ -308,3 +313,160 @@ pub(crate) fn key(folder: &Path) -> io::Result<[u8; 32]> {
 const QUEUED_RECORDS: usize = 1024;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 const PARTY_OCTETS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iq::{Private, SessionId, UnixTime};
+    use serde_json::Value;
+    use signaling::event::{CallEnd, EndReason};
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("records-{}-{name}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+
+        fn settings(&self) -> Settings {
+            Settings {
+                file: self.0.join("calls.jsonl"),
+                max_size: 1 << 20,
+                keep: 2,
+                key: [1; 32],
+            }
+        }
+
+        fn lines(&self, name: &str) -> Vec<Value> {
+            let text = fs::read_to_string(self.0.join(name)).unwrap_or_default();
+            text.lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn record(n: u64) -> CallRecord {
+        CallRecord {
+            session: SessionId { epoch: 1, n },
+            from: Leg::Access,
+            caller: Private::new("sip:alice@ims.test".to_owned()),
+            called: Private::new("tel:+390401234567".to_owned()),
+            started: Some(UnixTime::from_millis(1_800_000_000_000)),
+            ringing_after: Some(Duration::from_millis(120)),
+            answered_after: Some(Duration::from_millis(2500)),
+            ended_after: Duration::from_secs(60),
+            cause: CallEnd {
+                by: None,
+                status: None,
+                reason: Some(EndReason::AccessMediaLost),
+            },
+            codec: Some(iq::PayloadFormat::Pcma),
+            report: Some(Box::default()),
+        }
+    }
+
+    fn write_all(settings: Settings, records: impl Iterator<Item = u64>) -> Writer {
+        let mut writer = Writer::new(settings, Arc::default());
+        for n in records {
+            writer.take(&record(n));
+        }
+        writer
+    }
+
+    #[test]
+    fn a_record_tells_everything_but_who() {
+        let folder = Folder::new("line");
+        write_all(folder.settings(), 0..2);
+        let text = fs::read_to_string(folder.0.join("calls.jsonl")).unwrap();
+        assert!(!text.contains("alice") && !text.contains("401234567"));
+        let lines = folder.lines("calls.jsonl");
+        assert_eq!(lines.len(), 2);
+        let line = &lines[0];
+        assert_eq!(line["session"], "1-0");
+        assert_eq!(line["started"], 1_800_000_000_000_u64);
+        assert_eq!(line["answered_after"], 2500);
+        assert_eq!(
+            (&line["ended_by"], &line["codec"]),
+            (&"box".into(), &"PCMA".into())
+        );
+        assert_eq!(line["reason"], "the browser's media is gone");
+        assert_eq!(line["ims"]["received"]["lost"], 0);
+        assert_eq!(line["caller"].as_str().map(str::len), Some(32));
+        assert_eq!(line["caller"], lines[1]["caller"], "one party, one word");
+        assert_ne!(line["caller"], line["called"]);
+    }
+
+    #[test]
+    fn a_full_file_makes_room_and_old_ones_go() {
+        let folder = Folder::new("rotate");
+        let mut settings = folder.settings();
+        settings.max_size = 1;
+        write_all(settings, 0..5);
+        let newest = |name| folder.lines(name)[0]["session"].clone();
+        assert_eq!(newest("calls.jsonl"), "1-4");
+        assert_eq!(newest("calls.jsonl.1"), "1-3");
+        assert_eq!(newest("calls.jsonl.2"), "1-2");
+        assert!(!folder.0.join("calls.jsonl.3").exists());
+    }
+
+    #[test]
+    fn a_full_disk_costs_records_and_nothing_else_and_is_counted() {
+        let folder = Folder::new("full");
+        let mut settings = folder.settings();
+        settings.file = PathBuf::from("/dev/full");
+        let writer = write_all(settings, 0..3);
+        assert_eq!(writer.lost.load(Ordering::Relaxed), 3);
+        assert!(writer.complained_at.is_some());
+
+        // Space comes back: so do the records.
+        let settings = folder.settings();
+        let mut writer = Writer { settings, ..writer };
+        writer.take(&record(9));
+        assert_eq!(folder.lines("calls.jsonl")[0]["session"], "1-9");
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_does_not_spoil_the_next() {
+        let folder = Folder::new("cut");
+        fs::write(folder.0.join("calls.jsonl"), "{\"session\":\"1-").unwrap();
+        write_all(folder.settings(), 7..8);
+        let text = fs::read_to_string(folder.0.join("calls.jsonl")).unwrap();
+        let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(last["session"], "1-7");
+    }
+
+    #[test]
+    fn a_stuck_disk_never_makes_a_call_wait() {
+        let (queue, _stuck) = sync_channel(1);
+        let recorder = Recorder {
+            queue: Some(queue),
+            lost: Arc::default(),
+        };
+        for n in 0..5 {
+            recorder.record(&record(n));
+        }
+        assert_eq!(recorder.lost(), 4);
+    }
+
+    #[test]
+    fn the_key_is_kept_and_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = Folder::new("key");
+        let first = key(&folder.0).unwrap();
+        assert_eq!(key(&folder.0).unwrap(), first);
+        let mode = fs::metadata(folder.0.join("records.key"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

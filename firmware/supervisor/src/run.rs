@@ -47,6 +47,7 @@ pub(crate) fn to_completion(
     up: impl FnOnce(&Started),
 ) -> anyhow::Result<()> {
     crate::log::start(&config.log)?;
+    look_at_file_limit(&config);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -60,6 +61,20 @@ pub(crate) fn to_completion(
 enum Wish {
     Leave,
     Reload,
+}
+
+/// Each browser takes three descriptors, each call four.
+fn look_at_file_limit(config: &Config) {
+    let wanted = 3 * config.limits.flows + 4 * config.calls.count;
+    match rtp::raise_file_limit() {
+        Ok(allowed) if allowed < wanted as u64 => tracing::warn!(
+            allowed,
+            wanted,
+            "the system allows fewer open files than the configured limits need"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
 }
 
 /// The signals that end the box or have it look at its files.

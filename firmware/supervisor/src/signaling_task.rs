@@ -90,10 +90,10 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
             },
             () = tokio::time::sleep_until(wake_at.into()) => None,
         };
-        match input {
-            Some(input) => shell.signaling.handle_input(input, clock::now()),
-            None => shell.let_time_pass(),
+        if let Some(input) = input {
+            shell.signaling.handle_input(input, clock::now());
         }
+        shell.let_time_pass();
         task.pulse.beat();
     }
 }

@@ -136,6 +136,11 @@ impl ResolvesServerCert for Current {
 
 /// TLS towards the IMS: its servers are believed if these authorities vouch for them.
 pub fn connector(authorities: &Path) -> Result<TlsConnector, TlsError> {
+    Ok(TlsConnector::from(Arc::new(client_config(authorities)?)))
+}
+
+/// The settings of a TLS client that believes these authorities.
+pub fn client_config(authorities: &Path) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in chain(authorities)? {
         roots.add(certificate)?;
@@ -144,7 +149,7 @@ pub fn connector(authorities: &Path) -> Result<TlsConnector, TlsError> {
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(config)
 }
 
 fn files(source: &CertificateSource) -> (PathBuf, PathBuf) {

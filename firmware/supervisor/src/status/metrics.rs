@@ -185,14 +185,13 @@ impl Family {
 impl EncodeMetric for Family {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         for (label, value) in &self.samples {
-            let labels: Vec<_> = label.iter().cloned().collect();
-            let mut sample = encoder.encode_family(&labels)?;
-            if self.is_gauge {
-                sample.encode_gauge(&i64::try_from(*value).unwrap_or(i64::MAX))?;
-            } else {
-                sample.encode_counter::<prometheus_client::encoding::NoLabelSet, _, u64>(
-                    value, None,
-                )?;
+            match label {
+                Some(label) => {
+                    let labels = [label.clone()];
+                    self.encode_sample(encoder.encode_family(&labels)?, *value)?;
+                }
+                // A family without labels has one sample, and ends with it.
+                None => return self.encode_sample(encoder, *value),
             }
         }
         Ok(())
