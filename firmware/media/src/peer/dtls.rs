@@ -57,6 +57,15 @@ impl Association {
     #[must_use]
     pub fn new(role: DtlsRole, settings: &Settings, now: Instant) -> Self {
         let engine = guard(|| settings.start(role, now)).ok();
+        Self::with_engine(engine, role, settings, now)
+    }
+
+    fn with_engine(
+        engine: Option<Box<dyn Engine>>,
+        role: DtlsRole,
+        settings: &Settings,
+        now: Instant,
+    ) -> Self {
         Association {
             engine,
             role,
@@ -250,4 +259,156 @@ fn matches_strongest(der: &[u8], fingerprints: &[Fingerprint]) -> bool {
 /// Runs foreign code so that its panic ends one association and not the worker.
 fn guard<T>(run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Failed))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Certificate, Config};
+
+    #[test]
+    fn keys_are_handed_out_once_the_handshake_is_over_and_the_certificate_is_the_promised_one() {
+        let mut association = association(vec![good_certificate(), Event::Connected, keys()]);
+        let mut output = Vec::new();
+        association.set_fingerprints(&promise(b"good"), &mut output);
+        association.handle_packet(b"", Instant::now(), &mut output);
+        assert!(matches!(output[..], [Output::Established(_)]));
+        assert!(association.is_established());
+    }
+
+    #[test]
+    fn keys_are_kept_until_the_fingerprint_is_known() {
+        let mut association = association(vec![good_certificate(), keys(), Event::Connected]);
+        let mut output = Vec::new();
+        let start = Instant::now();
+        association.handle_packet(b"", start, &mut output);
+        association.handle_timeout(start + Duration::from_secs(60), &mut output);
+        assert!(output.is_empty());
+        association.set_fingerprints(&promise(b"good"), &mut output);
+        assert!(matches!(output[..], [Output::Established(_)]));
+    }
+
+    #[test]
+    fn another_certificate_or_none_gives_no_keys() {
+        for certificate in [Some(Event::Certificate(b"evil".to_vec())), None] {
+            let mut events = vec![keys(), Event::Connected];
+            events.splice(0..0, certificate);
+            let mut association = association(events);
+            let mut output = Vec::new();
+            association.set_fingerprints(&promise(b"good"), &mut output);
+            association.handle_packet(b"", Instant::now(), &mut output);
+            assert_eq!(losses(&output), [AccessLoss::FingerprintMismatch]);
+            assert!(association.is_over());
+        }
+    }
+
+    #[test]
+    fn a_second_certificate_of_a_chain_does_not_count() {
+        let evil = Event::Certificate(b"evil".to_vec());
+        let events = vec![evil, good_certificate(), keys(), Event::Connected];
+        let mut association = association(events);
+        let mut output = Vec::new();
+        association.set_fingerprints(&promise(b"good"), &mut output);
+        association.handle_packet(b"", Instant::now(), &mut output);
+        assert_eq!(losses(&output), [AccessLoss::FingerprintMismatch]);
+    }
+
+    #[test]
+    fn a_profile_that_is_not_good_enough_fails_the_handshake() {
+        let weak = Event::Keys(SrtpProfile::Aes128CmSha1_80, vec![0; 60]);
+        let mut association = association(vec![good_certificate(), weak, Event::Connected]);
+        let mut output = Vec::new();
+        let start = Instant::now();
+        association.set_fingerprints(&promise(b"good"), &mut output);
+        association.handle_packet(b"", start, &mut output);
+        association.handle_timeout(start + Duration::from_secs(10), &mut output);
+        assert_eq!(losses(&output), [AccessLoss::DtlsFailed]);
+    }
+
+    #[test]
+    fn an_engine_that_panics_ends_its_association_and_nothing_else() {
+        let mut association = association(vec![]);
+        let mut output = Vec::new();
+        association.handle_packet(b"panic", Instant::now(), &mut output);
+        assert_eq!(losses(&output), [AccessLoss::DtlsFailed]);
+        association.handle_packet(b"panic", Instant::now(), &mut output);
+        assert_eq!(output.len(), 1);
+        assert_eq!(association.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_handshake_that_takes_too_long_has_failed() {
+        let mut association = association(vec![]);
+        let mut output = Vec::new();
+        let start = association.started();
+        association.handle_timeout(start + Duration::from_secs(9), &mut output);
+        assert!(output.is_empty());
+        association.handle_timeout(start + Duration::from_secs(10), &mut output);
+        assert_eq!(losses(&output), [AccessLoss::DtlsFailed]);
+    }
+
+    /// Gives its events at the first packet, and panics when told to.
+    struct Scripted(Vec<Event>);
+
+    impl Engine for Scripted {
+        fn handle_packet(&mut self, packet: &[u8], _now: Instant) -> Result<(), Failed> {
+            assert!(packet != b"panic", "as the test wants");
+            Ok(())
+        }
+
+        fn handle_timeout(&mut self, _now: Instant) -> Result<(), Failed> {
+            Ok(())
+        }
+
+        fn close(&mut self, _now: Instant) -> Result<(), Failed> {
+            Ok(())
+        }
+
+        fn drain(&mut self, events: &mut Vec<Event>) -> Option<Instant> {
+            events.append(&mut self.0);
+            None
+        }
+    }
+
+    fn association(events: Vec<Event>) -> Association {
+        let mut config = Config::new(vec![], Arc::new(Certificate::generate().unwrap()));
+        config.srtp_profiles = vec![SrtpProfile::AeadAes128Gcm];
+        let engine: Box<dyn Engine> = Box::new(Scripted(events));
+        Association::with_engine(
+            Some(engine),
+            DtlsRole::Server,
+            &Settings::new(&config),
+            Instant::now(),
+        )
+    }
+
+    fn good_certificate() -> Event {
+        Event::Certificate(b"good".to_vec())
+    }
+
+    fn keys() -> Event {
+        Event::Keys(SrtpProfile::AeadAes128Gcm, vec![7; 56])
+    }
+
+    fn promise(der: &[u8]) -> [Fingerprint; 1] {
+        [Fingerprint {
+            hash: FingerprintHash::Sha256,
+            value: digest::digest(&digest::SHA256, der).as_ref().to_vec(),
+        }]
+    }
+
+    fn losses(output: &[Output]) -> Vec<AccessLoss> {
+        output
+            .iter()
+            .filter_map(|output| match output {
+                Output::Lost(loss) => Some(*loss),
+                _ => None,
+            })
+            .collect()
+    }
 }

@@ -43,7 +43,6 @@ pub(crate) struct Browser {
 struct Srtp {
     local: Context,
     remote: Context,
-    profile: dimpl::SrtpProfile,
 }
 
 impl Browser {
@@ -133,10 +132,6 @@ impl Browser {
         self.address = address.parse().unwrap();
         self.candidate = Candidate::host(self.address, "udp").unwrap();
         self.ice.add_local_candidate(self.candidate.clone());
-    }
-
-    pub(crate) fn profile(&self) -> Option<dimpl::SrtpProfile> {
-        self.srtp.as_ref().map(|srtp| srtp.profile)
     }
 
     pub(crate) fn handle(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
@@ -340,7 +335,6 @@ impl Srtp {
         Srtp {
             local: context(local),
             remote: context(remote),
-            profile,
         }
     }
 }
