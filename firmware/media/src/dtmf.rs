@@ -122,6 +122,12 @@ impl Player {
         Ok(())
     }
 
+    /// Forgets the key that is being played, and those that wait.
+    pub fn stop(&mut self) {
+        self.waiting.clear();
+        self.playing = None;
+    }
+
     /// While a key is being played the stream's audio must not be sent.
     #[must_use]
     pub fn is_playing(&self) -> bool {
@@ -387,6 +393,21 @@ mod tests {
         assert!(stream.poll(late).is_some());
         assert!(stream.poll(late).is_some());
         assert!(stream.poll(late).is_none());
+    }
+
+    #[test]
+    fn a_player_that_is_stopped_plays_nothing_more() {
+        let mut stream = Stream::new(8000);
+        for key in [1, 2] {
+            stream
+                .player
+                .play(key.into(), Duration::from_millis(200), stream.start)
+                .unwrap();
+        }
+        assert!(stream.poll(stream.start).is_some());
+        stream.player.stop();
+        assert!(!stream.player.is_playing());
+        assert_eq!(stream.timeline(), "");
     }
 
     #[test]

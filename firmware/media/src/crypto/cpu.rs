@@ -179,3 +179,42 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
 
 /// Octets of the tag `HMAC_SHA1_80`.
 const CM_TAG: usize = tag_length(SrtpProfile::Aes128CmSha1_80);
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::hmac;
+
+    use super::*;
+    use crate::crypto::conformance::unhex;
+
+    #[test]
+    fn the_keystream_is_that_of_rfc_3711_appendix_b2() {
+        let key = unhex("2B7E151628AED2A6ABF7158809CF4F3C");
+        let salt = fixed(&unhex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"));
+        let stream = keystream(&key, counter_block(&salt, 0, 0), 0xff02 * 16);
+
+        for (block, expected) in [
+            (0x0000, "E03EAD0935C95E80E166B16DD92B4EB4"),
+            (0x0001, "D23513162B02D0F72A43A2FE4A5F97AB"),
+            (0x0002, "41E95B3BB0A2E8DD477901E4FCA894C0"),
+            (0xfeff, "EC8CDF7398607CB0F2D21675EA9EA1E4"),
+            (0xff00, "362B7C3C6773516318A077D7FC5073AE"),
+            (0xff01, "6A2CC3787889374FBEB4C81B17BA6C44"),
+        ] {
+            assert_eq!(stream[block * 16..][..16], unhex(expected), "{block:#x}");
+        }
+    }
+
+    #[test]
+    fn the_mac_is_hmac_sha1_at_every_length() {
+        let key = [0x0b; 20];
+        let ours = raw::HmacSha1::new(&key);
+        let theirs = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key);
+        for length in 0..300 {
+            let message: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            let trailer = [1, 2, 3, length as u8];
+            let expected = hmac::sign(&theirs, &[&message[..], &trailer].concat());
+            assert_eq!(ours.authenticate(&message, &trailer), expected.as_ref());
+        }
+    }
+}

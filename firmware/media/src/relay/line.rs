@@ -134,6 +134,9 @@ impl MediaLine {
         let wanted = self.wanted.as_ref().ok_or(Discard::NotFlowing)?;
         let ends = self.ends.as_mut().ok_or(Discard::NotFlowing)?;
         let header = rtp::Header::parse(packet.bytes())?;
+        let (here, there) = ends.of(from);
+        // Also what is not sent on has arrived: its number is not missing.
+        here.reporter.handle_received(&header, now);
         let payload = wanted
             .payloads
             .iter()
@@ -146,8 +149,7 @@ impl MediaLine {
         if !inflow.receive {
             return Err(Discard::NotFlowing);
         }
-        let (here, there) = ends.of(from);
-        here.note_received(from, payload, &header, packet, now, outbox);
+        here.note_received(from, payload, &header, packet, outbox);
         if !outflow.send {
             return Err(Discard::NotFlowing);
         }
@@ -213,23 +215,17 @@ impl MediaLine {
             return false;
         };
         let end = ends.of(leg).0;
+        let Some(number) = number else {
+            end.player.stop();
+            return false;
+        };
         packet.set_received(0);
-        // A line that stopped in the middle of a key finishes it unheard.
-        let written = end.player.poll(
-            packet.with_tail_mut(),
-            &mut end.rewriter,
-            number.unwrap_or_default(),
-            now,
-        );
+        let written = end
+            .player
+            .poll(packet.with_tail_mut(), &mut end.rewriter, number, now);
         let Some(header) = written else { return false };
-        packet.set_len(if number.is_some() {
-            header.payload_end
-        } else {
-            0
-        });
-        if number.is_some() {
-            end.reporter.handle_sent(&header, now);
-        }
+        packet.set_len(header.payload_end);
+        end.reporter.handle_sent(&header, now);
         true
     }
 
@@ -335,10 +331,8 @@ impl End {
         payload: &Payload,
         header: &rtp::Header,
         packet: &PacketBuffer,
-        now: Instant,
         outbox: &mut Outbox<'_>,
     ) {
-        self.reporter.handle_received(header, now);
         if !self.heard_media {
             self.heard_media = true;
             outbox.reply(Reply::FirstMedia {
