@@ -77,6 +77,7 @@ impl Signaling {
         self.take(input);
         self.settle();
         self.shut_down();
+        self.gauge();
     }
 
     /// Does what is due.
@@ -94,6 +95,7 @@ impl Signaling {
         }
         self.settle();
         self.shut_down();
+        self.gauge();
     }
 
     /// The next thing for the shell to do.
@@ -117,19 +119,24 @@ impl Signaling {
         .min()
     }
 
-    /// What was counted so far, with the gauges of this moment.
+    /// What was counted so far.
     #[must_use]
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> &Counters {
+        &self.link.counters
+    }
+
+    fn gauge(&mut self) {
         let gauge = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        Counters {
+        let tally = self.registrations.tally();
+        self.link.counters = Counters {
             flows: gauge(self.flows.len()),
             flows_registered: gauge(self.flows.registered()),
-            registrations: gauge(self.registrations.registered().count()),
-            sessions: gauge(self.sessions.len()),
-            registrations_in_grace: gauge(self.registrations.in_grace()),
+            registrations: gauge(tally.registered),
+            registrations_in_grace: gauge(tally.in_grace),
             endpoints: gauge(self.registrations.endpoints()),
+            sessions: gauge(self.sessions.len()),
             ..self.link.counters
-        }
+        };
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Binding {
     /// Whether the core ever challenged a REGISTER that it then accepted.
     pub(super) was_challenged: bool,
     pub(super) state: State,
+    /// As what it is counted just now.
+    pub(super) counted: Kind,
     /// Until when the core may hold our Contact, as far as we know.
     pub(super) core_until: Option<Instant>,
     /// The smallest interval that the core takes, RFC 3261 §10.2.8.
@@ -85,6 +87,24 @@ pub(super) enum State {
     /// words of calls are said and the core has forgotten it: it would take the next user
     /// of this port for this one.
     Lingering { until: Instant },
+}
+
+/// The kinds of states that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Unregistered,
+    Registered,
+    Grace,
+}
+
+impl State {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            State::New { .. } | State::Lingering { .. } => Kind::Unregistered,
+            State::Registered(_) => Kind::Registered,
+            State::Grace { .. } => Kind::Grace,
+        }
+    }
 }
 
 /// What the core granted.

@@ -11,7 +11,7 @@ use crate::rejection::Rejection;
 
 use super::asked::Asked;
 use super::attempt::Origin;
-use super::binding::{Binding, BindingId, State};
+use super::binding::{Binding, BindingId, Kind, State};
 use super::{Change, Registrations};
 
 impl Registrations {
@@ -124,7 +124,8 @@ impl Registrations {
     /// Ends every registration, a few at a time.
     pub(crate) fn leave(&mut self, link: &mut Link) {
         self.is_draining = true;
-        self.leaving = self.registered().map(Binding::id).collect();
+        let registered = self.table.values().filter(|it| it.registered().is_some());
+        self.leaving = registered.map(Binding::id).collect();
         self.leave_some(link);
     }
 
@@ -231,6 +232,7 @@ impl Registrations {
         let Some(binding) = self.table.remove(&id) else {
             return;
         };
+        self.tally.count(binding.counted, Kind::Unregistered);
         self.deadlines.set(id, None);
         self.unresolved.remove(&id);
         self.by_key.remove(&binding.key);

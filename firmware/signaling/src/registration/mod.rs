@@ -23,7 +23,7 @@ use crate::id::{EndpointId, FlowId};
 use crate::next_hop::NextHops;
 
 pub use binding::{Binding, BindingId, ImsPath};
-use binding::{BindingKey, State};
+use binding::{BindingKey, Kind};
 
 /// Every registration of every browser.
 #[derive(Debug)]
@@ -43,6 +43,25 @@ pub struct Registrations {
     leave_at: Option<Instant>,
     is_draining: bool,
     made: u64,
+    tally: Tally,
+}
+
+/// How many registrations there are, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Those that browsers have, also while away.
+    pub(crate) registered: usize,
+    /// Those whose browser is away.
+    pub(crate) in_grace: usize,
+}
+
+impl Tally {
+    fn count(&mut self, before: Kind, after: Kind) {
+        self.registered -= usize::from(before != Kind::Unregistered);
+        self.registered += usize::from(after != Kind::Unregistered);
+        self.in_grace -= usize::from(before == Kind::Grace);
+        self.in_grace += usize::from(after == Kind::Grace);
+    }
 }
 
 /// What the rest of the control plane must know.
@@ -77,6 +96,7 @@ impl Registrations {
             leave_at: None,
             is_draining: false,
             made: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -117,22 +137,14 @@ impl Registrations {
         [next, self.leave_at].into_iter().flatten().min()
     }
 
-    /// Registrations that browsers have, also those whose browser is away.
-    pub(crate) fn registered(&self) -> impl Iterator<Item = &Binding> {
-        self.table
-            .values()
-            .filter(|binding| binding.registered().is_some())
-    }
-
     /// Ports held towards the IMS.
     pub(crate) fn endpoints(&self) -> usize {
         self.by_endpoint.len()
     }
 
-    /// Registrations whose browser is away.
-    pub(crate) fn in_grace(&self) -> usize {
-        let is_away = |binding: &&Binding| matches!(binding.state, State::Grace { .. });
-        self.table.values().filter(is_away).count()
+    /// How many there are.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// Learns the address of an endpoint.
@@ -156,8 +168,13 @@ impl Registrations {
         self.changes.push_back(Change::Carries(flow, count));
     }
 
-    /// Sets when a registration is woken next.
+    /// After a registration changed: sets when it is woken next, and counts it anew.
     fn reschedule(&mut self, id: BindingId) {
+        if let Some(binding) = self.table.get_mut(&id) {
+            let before = std::mem::replace(&mut binding.counted, binding.state.kind());
+            let after = binding.counted;
+            self.tally.count(before, after);
+        }
         let at = self.table.get(&id).map(Binding::deadline);
         self.deadlines.set(id, at);
     }

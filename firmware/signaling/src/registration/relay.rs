@@ -23,7 +23,7 @@ use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
 
 use super::asked::{self, Asked, Sender};
 use super::attempt::{Attempt, Origin, Sent};
-use super::binding::{Binding, BindingId, ImsPath, Instance, Registered, State};
+use super::binding::{Binding, BindingId, ImsPath, Instance, Kind, Registered, State};
 use super::challenge;
 use super::{Change, Registrations};
 
@@ -136,6 +136,7 @@ impl Registrations {
             challenges: challenge::Challenges::default(),
             was_challenged: false,
             state: State::New { until },
+            counted: Kind::Unregistered,
             core_until: None,
             min_expires: None,
         };
