@@ -73,8 +73,8 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    /// The answer that its sender should get, if it was a request other than ACK and
-    /// its topmost Via could be read.
+    /// The answer that its sender should get, at the address that it sent from, if it
+    /// was a request other than ACK and had a Via.
     #[must_use]
     pub fn into_response(self) -> Option<Response> {
         self.response.map(|response| *response)

@@ -20,7 +20,7 @@ impl Host {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(rest) = text.strip_prefix('[') {
-            return rest.strip_suffix(']')?.parse().ok().map(Host::V6);
+            return parse_v6(rest.strip_suffix(']')?).map(Host::V6);
         }
         if text.as_bytes().first()?.is_ascii_digit()
             && let Ok(address) = text.parse()
@@ -108,9 +108,16 @@ fn is_host(text: &str) -> bool {
     match text.strip_prefix('[') {
         Some(rest) => rest
             .strip_suffix(']')
-            .is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok()),
+            .is_some_and(|inner| parse_v6(inner).is_some()),
         None => is_name(text),
     }
+}
+
+/// The grammar of RFC 3261 lets `:::` through in front of a mapped IPv4 address, and RFC
+/// 5118 §4.10 wants it understood.
+fn parse_v6(text: &str) -> Option<Ipv6Addr> {
+    let address = text.parse().ok();
+    address.or_else(|| text.replacen(":::", "::", 1).parse().ok())
 }
 
 /// Letters, digits, dots and dashes, and the underscore that RFC 3261 forbids and

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr2_iter};
 
 /// One logical line: where its name and its value are.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,24 +71,33 @@ pub(super) fn unfold(value: &[u8]) -> Vec<u8> {
     let mut unfolded = Vec::with_capacity(value.len());
     let mut rest = value;
     while let Some(at) = memchr(b'\r', rest) {
-        let before = rest[..at].trim_ascii_end();
-        unfolded.extend_from_slice(before);
+        unfolded.extend_from_slice(&rest[trim(rest, 0..at)]);
         unfolded.push(b' ');
-        rest = rest[at..].trim_ascii_start();
+        rest = &rest[trim(rest, at..rest.len())];
     }
     unfolded.extend_from_slice(rest);
     unfolded
 }
 
-/// No NUL, and a carriage return only where a fold has one.
+/// A carriage return only where a fold has one, and NUL only as a quoted pair (RFC
+/// 3261 §25.1).
 fn has_legal_bytes(value: &[u8], is_folded: bool) -> bool {
-    memchr(0, value).is_none()
-        && memchr_iter(b'\r', value).all(|at| is_folded && value.get(at + 1) == Some(&b'\n'))
+    memchr2_iter(b'\r', 0, value).all(|at| match value[at] {
+        b'\r' => is_folded && value.get(at + 1) == Some(&b'\n'),
+        _ => at > 0 && value[at - 1] == b'\\',
+    })
 }
 
+/// Takes white space, folds included, off both ends.
 fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
     let text = &bytes[range.clone()];
-    let start = range.start + text.len() - text.trim_ascii_start().len();
-    let len = text.trim_ascii().len();
-    start.min(range.end)..start.min(range.end) + len
+    let Some(first) = text.iter().position(|byte| !is_space(*byte)) else {
+        return range.start..range.start;
+    };
+    let last = text.iter().rposition(|byte| !is_space(*byte));
+    range.start + first..range.start + last.map_or(first, |last| last + 1)
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }

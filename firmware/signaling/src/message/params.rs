@@ -81,7 +81,17 @@ impl Params {
     /// Sets a parameter, in its place if it was there, else at the end. A value
     /// that is not a token, a host or a number is put in quotes.
     pub fn set(&mut self, name: &str, value: impl fmt::Display) {
-        self.put(name, Some(&value.to_string()));
+        let value = value.to_string();
+        if is_plain_value(&value) {
+            self.put(name, Some(&value));
+        } else {
+            self.put(name, Some(&quote(&value)));
+        }
+    }
+
+    /// Sets a parameter of a URI, which has escapes and no quotes.
+    pub(super) fn set_escaped(&mut self, name: &str, value: &str) {
+        self.put(name, Some(value));
     }
 
     /// Sets a parameter without a value.
@@ -104,8 +114,6 @@ impl Params {
 
     fn put(&mut self, name: &str, value: Option<&str>) {
         debug_assert!(is_token(name), "a parameter's name is a token");
-        let quoted = value.filter(|value| !is_plain_value(value)).map(as_quoted);
-        let value = quoted.as_deref().or(value);
         if !self.has(name) {
             return write_param(&mut self.text, name, value);
         }
@@ -191,10 +199,6 @@ fn is_plain_value(value: &str) -> bool {
             && value
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~[]:/&$".contains(&byte)))
-}
-
-fn as_quoted(value: &str) -> String {
-    quote(value)
 }
 
 fn write_param(text: &mut String, name: &str, value: Option<&str>) {

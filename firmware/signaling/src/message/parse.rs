@@ -318,9 +318,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The error that answers a broken request, if it can be answered: an ACK never
-    /// is, and without a Via nobody knows where to.
+    /// is, and without a Via nobody would know what was answered.
     fn refuse(self, fault: Fault, is_ack: bool) -> ParseError {
-        let via = self.headers.via().is_ok();
+        let via = self.headers.has(&HeaderName::Via);
         let response = (via && !is_ack).then(|| {
             let mut response = Response::copying(&self.headers, fault.status());
             response.reason = format!("{} ({fault})", fault.status().reason()).into();

@@ -159,7 +159,7 @@ impl SipUri {
     /// The same with a parameter set; what a URI cannot hold is escaped.
     #[must_use]
     pub fn with_param(&self, name: &str, value: &str) -> Self {
-        self.with_params(|params| params.set(name, escape(value, PARAM_MARKS)))
+        self.with_params(|params| params.set_escaped(name, &escape(value, PARAM_MARKS)))
     }
 
     /// The same with a parameter that has no value, such as `lr`.
