@@ -22,6 +22,7 @@ pub(crate) struct Browser {
     candidate: Candidate,
     ice: IceAgent,
     dtls: Option<Dtls>,
+    new_dtls: fn(Arc<dimpl::Config>, DtlsCertificate, Instant) -> Dtls,
     dtls_config: Arc<dimpl::Config>,
     pub(crate) certificate: DtlsCertificate,
     dtls_timeout: Option<Instant>,
@@ -55,6 +56,13 @@ impl Browser {
         Self::with_role(address, false, now)
     }
 
+    /// A browser that speaks nothing older than DTLS 1.3.
+    pub(crate) fn with_dtls_13(address: &str, now: Instant) -> Self {
+        let mut browser = Self::with_role(address, true, now);
+        browser.new_dtls = Dtls::new_13;
+        browser
+    }
+
     fn with_role(address: &str, is_client: bool, now: Instant) -> Self {
         let address: SocketAddr = address.parse().unwrap();
         let candidate = Candidate::host(address, "udp").unwrap();
@@ -72,6 +80,7 @@ impl Browser {
             candidate,
             ice,
             dtls: None,
+            new_dtls: Dtls::new_12,
             dtls_config: Arc::new(dtls_config),
             certificate: dimpl::certificate::generate_self_signed_certificate().unwrap(),
             dtls_timeout: None,
@@ -156,7 +165,7 @@ impl Browser {
             }
             20..=63 => {
                 let dtls = self.dtls.get_or_insert_with(|| {
-                    Dtls::new_12(self.dtls_config.clone(), self.certificate.clone(), now)
+                    (self.new_dtls)(self.dtls_config.clone(), self.certificate.clone(), now)
                 });
                 dtls.handle_timeout(now).unwrap();
                 dtls.handle_packet(bytes).unwrap();
@@ -212,7 +221,7 @@ impl Browser {
                 self.nominated = Some(destination);
                 if self.is_client && self.dtls.is_none() {
                     let mut dtls =
-                        Dtls::new_12(self.dtls_config.clone(), self.certificate.clone(), now);
+                        (self.new_dtls)(self.dtls_config.clone(), self.certificate.clone(), now);
                     dtls.set_active(true);
                     dtls.handle_timeout(now).unwrap();
                     self.dtls = Some(dtls);

@@ -37,6 +37,20 @@ fn a_browser_that_waits_for_our_handshake_gets_it() {
 }
 
 #[test]
+fn dtls_1_3_is_spoken_where_the_setting_allows_it() {
+    let mut world = World::with(|config| config.dtls_13 = true);
+    world.call(1, Browser::with_dtls_13(BROWSER, world.now()));
+    world.call(2, Browser::new("192.0.2.8:40000", world.now()));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.relays.counters().handshakes_established, 2);
+
+    let mut world = World::new();
+    world.call(1, Browser::with_dtls_13(BROWSER, world.now()));
+    world.run(Duration::from_secs(12));
+    assert!(world.timeline().ends_with("lost: DTLS handshake failed"));
+}
+
+#[test]
 fn keys_wait_for_a_description_that_comes_after_the_handshake() {
     let mut world = World::new();
     let mut browser = Browser::new(BROWSER, world.now());
