@@ -142,3 +142,41 @@ pub enum SealError {
     #[error("too many sources")]
     TooManySources,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_used_beyond_its_last_indexes() {
+        let mut outbound = outbound();
+        let mut buffer = [0x80; 64];
+        outbound.next_rtcp = (1 << 31) - 1;
+        assert!(outbound.seal_rtcp(&mut buffer, 24).is_ok());
+        for _ in 0..3 {
+            let refused = outbound.seal_rtcp(&mut buffer, 24);
+            assert_eq!(refused, Err(SealError::IndexUsed));
+        }
+
+        outbound.sources.push((7, (1 << 48) - 2));
+        assert_eq!(outbound.take_index(7, 0xffff), Ok((1 << 48) - 1));
+        assert_eq!(outbound.take_index(7, 0), Err(SealError::IndexUsed));
+    }
+
+    #[test]
+    fn a_sequence_that_stands_still_or_goes_back_is_refused() {
+        let mut outbound = outbound();
+        assert_eq!(outbound.take_index(7, 65_000), Ok(65_000));
+        assert_eq!(outbound.take_index(7, 65_000), Err(SealError::IndexUsed));
+        assert_eq!(outbound.take_index(7, 64_999), Err(SealError::IndexUsed));
+        assert_eq!(outbound.take_index(7, 32_232), Err(SealError::IndexUsed));
+        assert_eq!(outbound.take_index(7, 5), Ok(65_541));
+        assert_eq!(outbound.take_index(8, 65_000), Ok(65_000));
+    }
+
+    fn outbound() -> Outbound {
+        let profile = SrtpProfile::AeadAes128Gcm;
+        let master = MasterKey::new(profile, &[1; 16], &[2; 12]).unwrap();
+        Outbound::new(profile, &master)
+    }
+}
