@@ -1,6 +1,6 @@
 //! The newcomer's door: the gateway on an embedded lab core. Left out of images.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
@@ -94,6 +94,9 @@ fn config(arguments: &Arguments, core: &Core) -> anyhow::Result<Config> {
         None => beside_program()?,
     };
     std::fs::create_dir_all(&state).with_context(|| state.display().to_string())?;
+    let media_port = (FIRST_MEDIA_PORT..=u16::MAX)
+        .find(|port| UdpSocket::bind((LOCAL, *port)).is_ok())
+        .context("no free port for media")?;
     let free = || TcpListener::bind((LOCAL, 0))?.local_addr();
     let text = format!(
         "[access]\n\
@@ -107,6 +110,7 @@ fn config(arguments: &Arguments, core: &Core) -> anyhow::Result<Config> {
          [media]\n\
          workers = 1\n\
          access_listen = \"{LOCAL}\"\n\
+         access_port = {media_port}\n\
          [management]\n\
          listen = \"{}\"\n\
          [state]\n\
@@ -187,6 +191,9 @@ const CALLS: usize = 16;
 
 /// The page's port, if it is free.
 const FIRST_PORT: u16 = 8080;
+
+/// The browsers' media port, if it is free.
+const FIRST_MEDIA_PORT: u16 = 24000;
 
 /// Where `cargo xtask bundle` puts the page.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist");
