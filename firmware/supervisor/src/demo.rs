@@ -107,6 +107,10 @@ fn config(arguments: &Arguments, core: &Core) -> anyhow::Result<Config> {
          pcscf = \"{}\"\n\
          home_domains = [\"{}\"]\n\
          address = \"{LOCAL}\"\n\
+         [limits]\n\
+         flows = 500\n\
+         [calls]\n\
+         count = 100\n\
          [media]\n\
          workers = 1\n\
          access_listen = \"{LOCAL}\"\n\

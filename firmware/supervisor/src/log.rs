@@ -28,6 +28,7 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
             .try_init(),
         LogFormat::Json => builder
             .json()
+            .with_target(false)
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
