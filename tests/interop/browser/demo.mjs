@@ -123,6 +123,7 @@ try {
   });
   await step("everything works by keyboard alone", async () => {
     await alice.focus("#target");
+    await alice.keyboard.press("Control+A");
     await alice.keyboard.type("601");
     await alice.keyboard.press("Enter");
     await state(alice, "Connected");
