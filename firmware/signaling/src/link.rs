@@ -237,9 +237,10 @@ impl Link {
         }
     }
 
-    /// Nobody waits for this request any more.
+    /// Nobody waits for this request any more; not for INVITE.
     pub(crate) fn abandon(&mut self, first: ClientTransactionId) {
         let running = self.renamed.get(&first).copied().unwrap_or(first);
+        self.transactions.abandon(running);
         self.forget(running);
     }
 

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
+mod boundary;
 mod registration;
 mod world;

@@ -122,6 +122,12 @@ impl Transactions {
         }
     }
 
+    /// Forgets a request other than INVITE that nobody wants an answer to any more: it is
+    /// not sent again, and a late answer is a stray one.
+    pub fn abandon(&mut self, id: ClientTransactionId) {
+        self.remove_client(id);
+    }
+
     /// Answers a request; may be called again for more 1xx, and for copies of a 2xx to
     /// an INVITE.
     pub fn respond(&mut self, id: ServerTransactionId, response: Response, now: Instant) {
@@ -356,14 +362,21 @@ impl Transactions {
         let slot = Slot::Client(id);
         let timeout = client.poll_timeout();
         reschedule(&mut self.timers, slot, &mut client.scheduled, timeout);
-        if client.is_over()
-            && let Some(client) = self.clients.remove(&id)
-        {
-            if self.by_client_key.get(&client.key) == Some(&id) {
-                self.by_client_key.remove(&client.key);
-            }
-            self.leave_scope(Scope::of(&client.peer), slot);
+        if client.is_over() {
+            self.remove_client(id);
         }
+    }
+
+    fn remove_client(&mut self, id: ClientTransactionId) {
+        let Some(mut client) = self.clients.remove(&id) else {
+            return;
+        };
+        let slot = Slot::Client(id);
+        reschedule(&mut self.timers, slot, &mut client.scheduled, None);
+        if self.by_client_key.get(&client.key) == Some(&id) {
+            self.by_client_key.remove(&client.key);
+        }
+        self.leave_scope(Scope::of(&client.peer), slot);
     }
 
     /// Passes on what a machine wants, and sets its timer anew or forgets it.
