@@ -22,8 +22,15 @@ iq::counters! {
         pub checks_answered: u64,
         /// DTLS handshakes that gave keys to a verified browser.
         pub handshakes_established: u64,
-        /// DTLS associations that failed, were not the promised browser's, or were closed by it.
-        pub handshakes_lost: u64,
+        /// DTLS associations that broke, or took too long.
+        pub handshakes_failed: u64,
+        /// Browsers whose certificate was not the one that signalling promised.
+        pub fingerprint_mismatches: u64,
+        /// DTLS associations that the browser closed.
+        pub closed_by_browser: u64,
+        /// Browsers that were reported lost because their connectivity checks stopped, or
+        /// never came.
+        pub consents_lost: u64,
         /// Packets thrown away, by reason.
         pub discarded: Discarded,
     }
@@ -78,6 +85,8 @@ iq::counters! {
         pub replaced_by_dtmf: u64,
         /// SRTP keys are used up.
         pub keys_used_up: u64,
+        /// Too many packets a second.
+        pub over_rate: u64,
         /// RTCP is off.
         pub rtcp_off: u64,
     }
@@ -120,6 +129,7 @@ impl Discarded {
             Discard::StraySource => self.stray_source,
             Discard::ReplacedByDtmf => self.replaced_by_dtmf,
             Discard::KeysUsedUp => self.keys_used_up,
+            Discard::OverRate => self.over_rate,
             Discard::RtcpOff => self.rtcp_off,
         }
     }
@@ -145,6 +155,7 @@ impl Discarded {
             Discard::StraySource => &mut self.stray_source,
             Discard::ReplacedByDtmf => &mut self.replaced_by_dtmf,
             Discard::KeysUsedUp => &mut self.keys_used_up,
+            Discard::OverRate => &mut self.over_rate,
             Discard::RtcpOff => &mut self.rtcp_off,
         }
     }

@@ -65,6 +65,9 @@ pub enum Discard {
     /// The keys of the other leg may not protect any further packet (RFC 3711 §9.2).
     #[error("SRTP keys are used up")]
     KeysUsedUp,
+    /// More packets than audio can be.
+    #[error("too many packets a second")]
+    OverRate,
     /// RTCP on a leg where none is spoken.
     #[error("RTCP is off")]
     RtcpOff,
@@ -72,7 +75,7 @@ pub enum Discard {
 
 impl Discard {
     /// Every reason, in order.
-    pub const ALL: [Discard; 20] = [
+    pub const ALL: [Discard; 21] = [
         Discard::UnknownProtocol,
         Discard::Malformed,
         Discard::NoSession,
@@ -92,6 +95,7 @@ impl Discard {
         Discard::StraySource,
         Discard::ReplacedByDtmf,
         Discard::KeysUsedUp,
+        Discard::OverRate,
         Discard::RtcpOff,
     ];
 }

@@ -8,6 +8,7 @@ pub mod crypto;
 mod demux;
 mod discard;
 pub mod dtmf;
+mod pace;
 pub mod packet;
 pub mod peer;
 mod ports;
@@ -343,7 +344,7 @@ impl Relays {
             .directory
             .of_fragment(ours)
             .ok_or(Discard::UnvalidatedSource)?;
-        self.spend()?;
+        self.spend(slot, now)?;
         self.defend_source(from, slot, now)?;
         let relay = self.relays[slot as usize]
             .as_mut()
@@ -405,7 +406,7 @@ impl Relays {
             .directory
             .of_source(from)
             .ok_or(Discard::UnvalidatedSource)?;
-        self.spend()?;
+        self.spend(slot, now)?;
         let relay = self.relays[slot as usize]
             .as_mut()
             .ok_or(Discard::UnvalidatedSource)?;
@@ -423,8 +424,13 @@ impl Relays {
         Ok(Verdict::Consumed)
     }
 
-    /// Takes one unit of handshake work from the batch's budget.
-    fn spend(&mut self) -> Result<(), Discard> {
+    /// Takes one unit of handshake work from the session's allowance, so that one
+    /// browser cannot use up what all share, and then from the batch's budget.
+    fn spend(&mut self, slot: Slot, now: Instant) -> Result<(), Discard> {
+        let relay = self.relays[slot as usize].as_mut();
+        if !relay.is_some_and(|relay| relay.admits_handshake(now)) {
+            return Err(Discard::OverBudget);
+        }
         self.budget = self.budget.checked_sub(1).ok_or(Discard::OverBudget)?;
         Ok(())
     }

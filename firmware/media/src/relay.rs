@@ -5,7 +5,7 @@ mod line;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use iq::{
     AccessTransport, Configure, IceCredentials, Leg, LineIndex, Reply, Reserved, SendDtmf,
@@ -16,6 +16,7 @@ pub(crate) use access::{Access, Patience};
 pub(crate) use line::{MediaLine, Origin};
 
 use crate::counters::Counters;
+use crate::pace::{Limit, Pace};
 use crate::packet::buffer::PacketBuffer;
 use crate::packet::stun::StunMessage;
 use crate::peer::dtls;
@@ -30,6 +31,7 @@ pub(crate) struct Relay {
     access_discarded: u64,
     ims_discarded: u64,
     alarm: Option<Instant>,
+    handshakes: Pace,
 }
 
 /// Where a relay puts what is to be sent, answered and counted.
@@ -54,6 +56,7 @@ impl Relay {
             access_discarded: 0,
             ims_discarded: 0,
             alarm: None,
+            handshakes: Pace::default(),
         }
     }
 
@@ -68,6 +71,11 @@ impl Relay {
 
     pub(crate) fn set_alarm(&mut self, at: Option<Instant>) {
         self.alarm = at;
+    }
+
+    /// Whether one more connectivity check or handshake record may be worked on.
+    pub(crate) fn admits_handshake(&mut self, now: Instant) -> bool {
+        self.handshakes.admits(HANDSHAKE_LIMIT, now)
     }
 
     pub(crate) fn access(&self) -> &Access {
@@ -383,6 +391,13 @@ fn patience(config: &Config) -> Patience {
         consent_report: config.consent_report,
     }
 }
+
+/// A browser that connects sends some thirty checks and records, and later one check
+/// in 2.5 s.
+const HANDSHAKE_LIMIT: Limit = Limit {
+    interval: Duration::from_millis(10),
+    burst: 80,
+};
 
 /// The earliest of some instants.
 pub(crate) fn min_instant<const N: usize>(instants: [Option<Instant>; N]) -> Option<Instant> {

@@ -253,8 +253,14 @@ impl Access {
         let is_final = |loss| !matches!(loss, AccessLoss::ConsentExpired | AccessLoss::IceTimeout);
         if is_final(loss) {
             self.keys = None;
-            outbox.counters.handshakes_lost += 1;
         }
+        let counters = &mut *outbox.counters;
+        *match loss {
+            AccessLoss::ConsentExpired | AccessLoss::IceTimeout => &mut counters.consents_lost,
+            AccessLoss::DtlsFailed => &mut counters.handshakes_failed,
+            AccessLoss::FingerprintMismatch => &mut counters.fingerprint_mismatches,
+            AccessLoss::Closed => &mut counters.closed_by_browser,
+        } += 1;
         if self.loss == Some(loss) || self.loss.is_some_and(is_final) {
             return;
         }

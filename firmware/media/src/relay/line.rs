@@ -8,6 +8,7 @@ use iq::{DtmfReceived, Leg, LegReport, Payload, PayloadFormat, PayloadNumbers, P
 use rand_chacha::ChaCha20Rng;
 
 use super::{Outbox, min_instant};
+use crate::pace::{Limit, Pace};
 use crate::packet::buffer::PacketBuffer;
 use crate::packet::rtp;
 use crate::rewrite::Rewriter;
@@ -38,6 +39,7 @@ struct End {
     player: dtmf::Player,
     listener: dtmf::Listener,
     heard_media: bool,
+    pace: Pace,
 }
 
 /// What a line needs for its birth.
@@ -135,6 +137,9 @@ impl MediaLine {
         let ends = self.ends.as_mut().ok_or(Discard::NotFlowing)?;
         let header = rtp::Header::parse(packet.bytes())?;
         let (here, there) = ends.of(from);
+        if !here.pace.admits(AUDIO_LIMIT, now) {
+            return Err(Discard::OverRate);
+        }
         // Also what is not sent on has arrived: its number is not missing.
         here.reporter.handle_received(&header, now);
         let payload = wanted
@@ -322,6 +327,7 @@ impl End {
             player: dtmf::Player::new(clock_rate),
             listener: dtmf::Listener::default(),
             heard_media: false,
+            pace: Pace::default(),
         }
     }
 
@@ -378,3 +384,10 @@ fn add(total: &mut LegReport, line: &LegReport) {
     }
     total.round_trip = line.round_trip.or(total.round_trip);
 }
+
+/// Audio comes in packets of 10 ms or longer; this leaves room for key presses and for
+/// what a network held back.
+const AUDIO_LIMIT: Limit = Limit {
+    interval: Duration::from_millis(5),
+    burst: 200,
+};

@@ -198,7 +198,27 @@ fn a_client_hello_in_pieces_in_any_order_is_understood() {
 }
 
 #[test]
-fn a_flood_of_client_hellos_costs_one_handshake_at_most() {
+fn one_browsers_flood_does_not_cost_another_its_consent() {
+    let mut world = World::new();
+    world.call(1, Browser::new(BROWSER, world.now()));
+    world.call(2, Browser::new("192.0.2.8:40000", world.now()));
+    world.run(Duration::from_secs(1));
+    // A thousand records a second, each worth a decryption.
+    for _ in 0..20_000 {
+        world.arrive(Socket::Access, addr(BROWSER), &[23; 100]);
+        world.run(Duration::from_millis(1));
+    }
+    let timeline = world.timeline();
+    let lost = world
+        .replies
+        .iter()
+        .any(|(_, reply)| matches!(reply, Reply::AccessLost { session, .. } if session.n == 2));
+    assert!(!lost, "{timeline}");
+    assert!(world.relays.counters().discarded.over_budget > 15_000);
+}
+
+#[test]
+fn a_batch_costs_a_bounded_number_of_handshakes() {
     let mut world = World::new();
     world.call(1, Browser::new(BROWSER, world.now()));
     world.run(Duration::from_secs(1));

@@ -270,6 +270,20 @@ fn loss_on_one_leg_is_not_shown_on_the_other() {
 }
 
 #[test]
+fn more_packets_than_audio_can_be_are_not_passed_on() {
+    let mut world = connected();
+    for n in 0..2000u16 {
+        world.ims_send(TELEPHONE, box_rtp(), ims_rtp(n));
+        world.run(Duration::from_millis(1));
+    }
+    world.run(Duration::from_millis(100));
+    let heard = world.browsers[0].heard.len();
+    assert!((550..650).contains(&heard), "{heard}");
+    let report = release(&mut world);
+    assert!(report.ims.discarded > 1300);
+}
+
+#[test]
 fn garbage_of_every_kind_is_dropped_and_the_call_goes_on() {
     let mut world = connected();
     let mut state = 1u32;
