@@ -75,7 +75,11 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { id, do: name, ...rest } = JSON.parse(line);
   const run = commands[name]
     ? commands[name](rest)
-    : tabs.get(rest.tab)?.evaluate(([verb, given]) => window.tab[verb](given), [name, rest]);
+    : tabs.get(rest.tab)?.evaluate(async ([verb, given]) => {
+        const result = await window.tab[verb](given);
+        // The clients' own objects stay in the page.
+        return ["hear", "stats", "descriptions"].includes(verb) ? result : null;
+      }, [name, rest]);
   Promise.resolve(run ?? Promise.reject(new Error(`no tab ${rest.tab}`))).then(
     (result) => say({ id, result: result ?? null }),
     (error) => say({ id, error: String(error.message ?? error) }),

@@ -1,7 +1,7 @@
 //! What went over the wire in one case, read by tshark and never by our own parsers: the ladder of
 //! both legs, leaks from one side to the other, the audio of one direction.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl Capture {
 
     /// Finds what one side must not learn about the other; each leak is one line.
     pub fn leaks(&self) -> anyhow::Result<Vec<String>> {
-        let mut leaks = BTreeSet::new();
+        let mut leaks = Leaks::new();
         let towards_core = self.text(&format!("sip && ip.src == {}", network::GATEWAY))?;
         find(&towards_core, TOWARDS_CORE, "towards the core", &mut leaks);
         let browser_side = format!("sip && tcp.srcport == {}", self.port);
@@ -59,9 +59,14 @@ impl Capture {
         );
         let foreign = format!("(stun || dtls) && ip.addr == {}/24", network::TELEPHONES);
         for line in self.tshark(&["-Y", &foreign])?.lines() {
-            leaks.insert(format!("towards the core: {}", line.trim()));
+            leaks
+                .entry(("towards the core", "STUN or DTLS"))
+                .or_insert_with(|| line.trim().to_owned());
         }
-        Ok(leaks.into_iter().collect())
+        Ok(leaks
+            .into_iter()
+            .map(|((side, word), line)| format!("{side}: `{word}` in {line}"))
+            .collect())
     }
 
     /// Both legs' messages as a ladder, written beside the capture.
@@ -73,7 +78,6 @@ impl Capture {
             "tcp.srcport",
             "ip.dst",
             "_ws.col.Info",
-            "sip.CSeq",
         ];
         let mut arguments = vec![
             "-Y",
@@ -160,7 +164,10 @@ impl Capture {
     }
 }
 
-fn find(text: &str, words: &[&str], side: &str, leaks: &mut BTreeSet<String>) {
+/// By side and word, one line that has it.
+type Leaks = BTreeMap<(&'static str, &'static str), String>;
+
+fn find(text: &str, words: &'static [&'static str], side: &'static str, leaks: &mut Leaks) {
     for line in text.lines() {
         // tshark prints the addresses of the packet itself too; only the dissected text counts.
         if line.starts_with("Frame ")
@@ -171,7 +178,10 @@ fn find(text: &str, words: &[&str], side: &str, leaks: &mut BTreeSet<String>) {
         }
         let lower = line.to_lowercase();
         if let Some(word) = words.iter().find(|word| lower.contains(**word)) {
-            leaks.insert(format!("{side}: `{word}` in {}", line.trim()));
+            // One example of each is enough to see what happened.
+            leaks
+                .entry((side, *word))
+                .or_insert_with(|| line.trim().to_owned());
         }
     }
 }

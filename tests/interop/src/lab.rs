@@ -40,9 +40,16 @@ pub struct Stage<'a> {
     pub folder: PathBuf,
     /// What went over the wire so far.
     pub capture: Capture,
-    /// Callers that the core must have asserted, each with the display filter that finds it.
-    pub asserted: Vec<(&'static str, String)>,
+    expected: Vec<Expected>,
     tabs: Vec<&'static str>,
+}
+
+/// What the capture must hold at the end of the case.
+#[derive(Clone, Debug)]
+struct Expected {
+    what: &'static str,
+    filter: String,
+    count: usize,
 }
 
 /// What a tab's `getStats` counts.
@@ -88,7 +95,7 @@ impl Lab {
             client,
             folder,
             capture,
-            asserted: Vec::new(),
+            expected: Vec::new(),
             tabs: Vec::new(),
         })
     }
@@ -185,6 +192,15 @@ impl Stage<'_> {
         self.lab.browser.wait_for_tone(tab, frequency, PATIENCE)
     }
 
+    /// Demands that the capture hold packets at the end, as tshark's display filters see them.
+    pub fn expect(&mut self, what: &'static str, filter: impl Into<String>, count: usize) {
+        self.expected.push(Expected {
+            what,
+            filter: filter.into(),
+            count,
+        });
+    }
+
     /// What the first tab counts.
     pub fn stats(&mut self) -> anyhow::Result<Stats> {
         let stats = self.lab.browser.ask("alice", "stats", json!({}))?;
@@ -221,7 +237,7 @@ impl Stage<'_> {
             [] => Ok(()),
             leaks => bail!("leaked: {}", leaks.join("; ")),
         });
-        let outcome = outcome.and_then(|()| self.all_asserted());
+        let outcome = outcome.and_then(|()| self.all_expected());
         if outcome.is_err() {
             self.keep_log();
             let ladder = self.capture.ladder()?;
@@ -252,10 +268,16 @@ impl Stage<'_> {
         let _ = fs::remove_file(gateway.log());
     }
 
-    fn all_asserted(&self) -> anyhow::Result<()> {
-        for (caller, filter) in &self.asserted {
-            if self.capture.count(filter)? == 0 {
-                bail!("the core never asserted {caller}");
+    fn all_expected(&self) -> anyhow::Result<()> {
+        for Expected {
+            what,
+            filter,
+            count,
+        } in &self.expected
+        {
+            let found = self.capture.count(filter)?;
+            if found < *count {
+                bail!("{what}: {found} of {count} packets of `{filter}` were captured");
             }
         }
         Ok(())

@@ -85,10 +85,9 @@ pub(super) fn two_users(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         );
     }
     for caller in ["alice", "bob"] {
-        let asserted = format!(
-            "sip.Request-Line contains \"INVITE\" && sip.P-Asserted-Identity contains \"{caller}\""
-        );
-        stage.asserted.push((caller, asserted));
+        let filter =
+            format!("sip.Method == \"INVITE\" && sip.P-Asserted-Identity contains \"{caller}\"");
+        stage.expect("the caller is asserted", filter, 1);
     }
     stage.tab_hears("alice", DORA)?;
     stage.tab_hears("bob", EMIL)?;
