@@ -76,6 +76,7 @@ impl Capture {
             "ip.src",
             "udp.srcport",
             "tcp.srcport",
+            "tcp.dstport",
             "ip.dst",
             "_ws.col.Info",
         ];
@@ -95,19 +96,19 @@ impl Capture {
         let mut ladder = String::new();
         for line in self.tshark(&arguments)?.lines() {
             let columns: Vec<&str> = line.split('|').collect();
-            let [time, from, udp, tcp, to, info @ ..] = columns.as_slice() else {
+            let [time, from, udp, from_tcp, to_tcp, to, info @ ..] = columns.as_slice() else {
                 continue;
             };
-            let websocket = tcp.parse() == Ok(self.port);
+            let websocket = |port: &str| port.parse() == Ok(self.port);
             let way = if !udp.is_empty() {
                 "udp"
-            } else if from == to {
+            } else if websocket(from_tcp) || websocket(to_tcp) {
                 "ws"
             } else {
                 "tcp"
             };
-            let from = role(from, websocket);
-            let to = role(to, !websocket);
+            let from = role(from, websocket(from_tcp));
+            let to = role(to, websocket(to_tcp));
             let seconds: f64 = time.parse().unwrap_or_default();
             let info = info.join("|");
             ladder.push_str(&format!(

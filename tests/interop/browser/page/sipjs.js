@@ -85,14 +85,20 @@ export class SipJsClient {
       requestDelegate: {
         onProgress: ({ message }) => this.report("progress", { status: message.statusCode, answer: Boolean(message.body) }),
         onAccept: () => this.report("accepted", { originator: "remote" }),
-        onReject: ({ message }) => this.report("failed", { originator: "remote", status: message.statusCode, cause: message.reasonPhrase }),
+        onReject: ({ message }) => this.fail({ originator: "remote", status: message.statusCode, cause: message.reasonPhrase }),
       },
     });
   }
 
+  /// Reports once that a call did not come about.
+  fail(details) {
+    if (!this.failed) this.report("failed", details);
+    this.failed = true;
+  }
+
   adopt(session) {
     this.session = session;
-    this.held = false;
+    this.failed = false;
     this.isOutgoing = session instanceof Inviter;
     session.delegate = {
       onSessionDescriptionHandler: (handler) => this.listen(handler.peerConnection),
@@ -122,7 +128,10 @@ export class SipJsClient {
         if (this.established) {
           this.report("ended", { originator: this.byeReceived ? "remote" : "local", cause: "Terminated" });
         } else if (!this.isOutgoing) {
-          this.report("failed", { originator: this.cancelled ? "remote" : "local", cause: "Canceled", status: 0 });
+          this.fail({ originator: this.cancelled ? "remote" : "local", cause: "Canceled", status: 0 });
+        } else {
+          // An answer to the INVITE, if there is one, is told just after this.
+          setTimeout(() => this.fail({ originator: "local", cause: "Canceled", status: 0 }), 100);
         }
         this.established = false;
         this.byeReceived = false;
