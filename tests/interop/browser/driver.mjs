@@ -28,7 +28,6 @@ const browser = await chromium.launch({
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
-    "--force-webrtc-ip-handling-policy=default_public_interface_only",
     "--disable-gpu",
     "--disable-dev-shm-usage",
     // Background tabs must keep their timers and their sound.

@@ -14,18 +14,6 @@ use crate::network;
 /// The domain of all users.
 pub const DOMAIN: &str = "ims.test";
 
-/// The users there are; whoever else registers is unknown.
-pub const USERS: &[(&str, &str)] = &[
-    ("alice", "+15550001"),
-    ("bob", "+15550002"),
-    ("carol", "+15550003"),
-    ("dora", "+15550004"),
-    ("emil", "+15550005"),
-    ("fred", "+15550006"),
-    ("gina", "+15550007"),
-    ("hugo", "+15550008"),
-];
-
 /// The password of a user.
 pub fn password(user: &str) -> String {
     format!("{user}-secret")
@@ -102,12 +90,7 @@ fn answer(command: u32, request: &[Avp<'_>], registered: &Registered) -> Option<
 
 fn cx_answer(command: u32, request: &[Avp<'_>], registered: &Registered, avps: &mut Avps) {
     let public = text(find(request, PUBLIC_IDENTITY));
-    let user = USERS.iter().find(|(name, number)| {
-        public == format!("sip:{name}@{DOMAIN}")
-            || public == format!("tel:{number}")
-            || public == format!("sip:{number}@{DOMAIN}")
-    });
-    let Some((name, number)) = user else {
+    let Some(name) = user_of(&public) else {
         avps.experimental(ERROR_USER_UNKNOWN);
         return;
     };
@@ -121,7 +104,7 @@ fn cx_answer(command: u32, request: &[Avp<'_>], registered: &Registered, avps: &
                 avps.experimental(ERROR_IDENTITIES_DONT_MATCH);
                 return;
             }
-            let known = registered.get(*name).copied().unwrap_or_default();
+            let known = registered.get(name).copied().unwrap_or_default();
             avps.experimental(if known {
                 SUBSEQUENT_REGISTRATION
             } else {
@@ -152,10 +135,10 @@ fn cx_answer(command: u32, request: &[Avp<'_>], registered: &Registered, avps: &
         }
         SERVER_ASSIGNMENT => {
             let kind = find(request, SERVER_ASSIGNMENT_TYPE).and_then(|data| data.last().copied());
-            registered.insert((*name).to_owned(), matches!(kind, Some(1 | 2)));
+            registered.insert(name.to_owned(), matches!(kind, Some(1 | 2)));
             avps.base(USER_NAME, private.as_bytes())
                 .base_number(RESULT_CODE, SUCCESS);
-            avps.cx(USER_DATA, subscription(&private, name, number).as_bytes());
+            avps.cx(USER_DATA, subscription(&private, name).as_bytes());
         }
         _ => {
             avps.base_number(RESULT_CODE, COMMAND_UNSUPPORTED);
@@ -163,12 +146,19 @@ fn cx_answer(command: u32, request: &[Avp<'_>], registered: &Registered, avps: &
     }
 }
 
-/// The user's profile, TS 29.228 annex E.
-fn subscription(private: &str, name: &str, number: &str) -> String {
+/// The user of a public identity; everybody of the domain but `nobody` has a subscription.
+fn user_of(public: &str) -> Option<&str> {
+    let (name, domain) = public.strip_prefix("sip:")?.split_once('@')?;
+    let name = name.strip_suffix(".work").unwrap_or(name);
+    (domain == DOMAIN && name != "nobody").then_some(name)
+}
+
+/// The user's profile, TS 29.228 annex E: two identities that are registered together.
+fn subscription(private: &str, name: &str) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><IMSSubscription><PrivateID>{private}</PrivateID><ServiceProfile>\
          <PublicIdentity><Identity>sip:{name}@{DOMAIN}</Identity></PublicIdentity>\
-         <PublicIdentity><Identity>tel:{number}</Identity></PublicIdentity>\
+         <PublicIdentity><Identity>sip:{name}.work@{DOMAIN}</Identity></PublicIdentity>\
          </ServiceProfile></IMSSubscription>"
     )
 }

@@ -27,6 +27,7 @@ pub struct Lab {
     pub browser: Browser,
     program: PathBuf,
     folder: PathBuf,
+    stages: u32,
 }
 
 /// One case under way.
@@ -74,6 +75,7 @@ impl Lab {
             browser,
             program: program.to_owned(),
             folder: folder.to_owned(),
+            stages: 0,
         })
     }
 
@@ -89,6 +91,7 @@ impl Lab {
         let folder = self.folder.join(name.replace('/', "-"));
         fs::create_dir_all(&folder).context("no folder for the case")?;
         self.browser.forget();
+        self.stages += 1;
         let capture = Capture::start(&folder, gateway::PORT)?;
         Ok(Stage {
             lab: self,
@@ -111,7 +114,8 @@ impl Lab {
 impl Stage<'_> {
     /// Opens a tab and registers a user in it.
     pub fn register(&mut self, tab: &'static str) -> anyhow::Result<()> {
-        self.open(tab, &hss::password(tab))?;
+        let password = hss::password(&self.user(tab));
+        self.open(tab, &password)?;
         self.lab.browser.tell(tab, "register")?;
         let event = self.wait_for_any(tab, &["registered", "registrationFailed"])?;
         if event["event"] != "registered" {
@@ -126,7 +130,7 @@ impl Stage<'_> {
         let options = json!({
             "client": self.client,
             "server": gateway::websocket(),
-            "user": tab,
+            "user": self.user(tab),
             "domain": hss::DOMAIN,
             "password": password,
         });
@@ -156,11 +160,26 @@ impl Stage<'_> {
         Ok(scripted)
     }
 
+    /// The user of a tab: each case has its own, so that a binding that outlives a closed tab is
+    /// nobody else's.
+    pub fn user(&self, tab: &str) -> String {
+        match tab {
+            "alice" | "bob" => format!("{tab}{}", self.lab.stages),
+            telephone => telephone.to_owned(),
+        }
+    }
+
+    /// The address of a tab's or a telephone's user.
+    pub fn address(&self, user: &str) -> String {
+        address(&self.user(user))
+    }
+
     /// Has a tab call a user.
     pub fn call(&mut self, tab: &str, user: &str) -> anyhow::Result<()> {
+        let target = self.address(user);
         self.lab
             .browser
-            .ask(tab, "call", json!({ "target": address(user) }))
+            .ask(tab, "call", json!({ "target": target }))
             .map(drop)
     }
 

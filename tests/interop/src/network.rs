@@ -2,6 +2,7 @@
 //! clashes with the machine's, name look-ups reach our own server, packets can be dropped on one
 //! leg, and everything started here ends when the runner does.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
@@ -81,10 +82,12 @@ pub fn set_up(folder: &Path) -> anyhow::Result<()> {
     }
     ip("link add access type veth peer name access-far")?;
     ip(&format!("address add {BROWSER}/24 dev access"))?;
-    ip(&format!("address add {ACCESS_MEDIA}/24 dev access"))?;
+    // On the loopback interface, where Chromium does not look for addresses of its own.
+    ip(&format!("address add {ACCESS_MEDIA}/32 dev lo"))?;
     ip("link set access-far up")?;
     ip("link set access up")?;
     ip("route add default dev access")?;
+    keep_sources(folder)?;
     let resolv = folder.join("resolv.conf");
     fs::write(
         &resolv,
@@ -93,6 +96,33 @@ pub fn set_up(folder: &Path) -> anyhow::Result<()> {
     .context("no resolv.conf")?;
     let real = fs::canonicalize("/etc/resolv.conf").context("no /etc/resolv.conf")?;
     run(Command::new("mount").arg("--bind").arg(resolv).arg(real))
+}
+
+/// The media ports of the n-th telephone.
+pub fn telephone_ports(n: u8) -> (u16, u16) {
+    let first = 20_000 + u16::from(n) * 100;
+    (first, first + 98)
+}
+
+/// baresip binds its media to no address, and among local addresses the kernel then picks one that
+/// is not the telephone's: it is put right by the port.
+fn keep_sources(folder: &Path) -> anyhow::Result<()> {
+    let mut rules = String::from(
+        "table ip telephones {\n chain output {\n  type filter hook output priority -150;\n",
+    );
+    for n in 0..TELEPHONE_COUNT {
+        let (first, last) = telephone_ports(n);
+        let _ = writeln!(
+            rules,
+            "  udp sport {first}-{} ip saddr set {}",
+            last + 1,
+            telephone(n)
+        );
+    }
+    rules.push_str(" }\n}\n");
+    let file = folder.join("telephones.nft");
+    fs::write(&file, rules).context("no rule file")?;
+    run(Command::new("nft").arg("-f").arg(file))
 }
 
 /// The address of the n-th telephone.

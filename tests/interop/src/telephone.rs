@@ -259,8 +259,7 @@ impl Telephone {
 
 fn configuration(folder: &Path, n: u8, address: Ipv4Addr) -> String {
     let folder = folder.display();
-    let ports = 20_000 + u32::from(n) * 100;
-    let last_port = ports + 98;
+    let (ports, last_port) = network::telephone_ports(n);
     format!(
         "poll_method epoll\n\
          call_local_timeout 120\n\

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::lab::{PATIENCE, Stage, address};
+use crate::lab::{PATIENCE, Stage};
 use crate::network;
 use crate::sipp::Scripted;
 use crate::telephone::{Answer, Telephone};
@@ -27,7 +27,7 @@ pub(super) fn call_out(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 pub(super) fn call_in(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let mut dora = stage.telephone("dora", DORA, Answer::Manual)?;
     stage.register("alice")?;
-    dora.dial(&address("alice"))?;
+    dora.dial(&stage.address("alice"))?;
     let incoming = stage.wait("alice", "incoming")?;
     ensure!(
         incoming["from"]
@@ -133,7 +133,8 @@ pub(super) fn offerless(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     tone::write_a_law(&stage.folder.join("gina/tone.raw"), EMIL, 10)?;
     stage.register("alice")?;
     let scenario = include_str!("../../sipp/offerless.xml");
-    let mut script = scripted.run(&stage.folder, "offerless", scenario, "alice")?;
+    let alice = stage.user("alice");
+    let mut script = scripted.run(&stage.folder, "offerless", scenario, &alice)?;
     stage.wait("alice", "incoming")?;
     stage.tell("alice", "answer")?;
     stage.wait("alice", "confirmed")?;

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use serde_json::json;
 
 use super::calls::DORA;
-use crate::lab::{PATIENCE, Stage, address};
+use crate::lab::{PATIENCE, Stage};
 use crate::telephone::Answer;
 
 pub(super) fn cancel_before_ringing(stage: &mut Stage<'_>) -> anyhow::Result<()> {
@@ -37,7 +37,7 @@ pub(super) fn cancel_after_ringing(stage: &mut Stage<'_>) -> anyhow::Result<()> 
 pub(super) fn caller_gives_up(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let mut dora = stage.telephone("dora", DORA, Answer::Manual)?;
     stage.register("alice")?;
-    dora.dial(&address("alice"))?;
+    dora.dial(&stage.address("alice"))?;
     stage.wait("alice", "incoming")?;
     dora.wait("CALL_RINGING", PATIENCE)?;
     dora.hang_up()?;
@@ -60,7 +60,7 @@ pub(super) fn busy(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 pub(super) fn busy_browser(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let mut dora = stage.telephone("dora", DORA, Answer::Manual)?;
     stage.register("alice")?;
-    dora.dial(&address("alice"))?;
+    dora.dial(&stage.address("alice"))?;
     stage.wait("alice", "incoming")?;
     stage
         .lab

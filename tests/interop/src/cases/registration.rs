@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
-use crate::lab::{PATIENCE, Stage, address};
+use crate::gateway;
+use crate::lab::{PATIENCE, Stage};
 use crate::telephone::Answer;
-use crate::{gateway, hss};
 
 pub(super) fn register(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage.register("alice")?;
@@ -39,17 +39,14 @@ pub(super) fn deregister(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage.tell("alice", "unregister")?;
     stage.wait("alice", "unregistered")?;
 
-    dora.dial(&address("alice"))?;
+    dora.dial(&stage.address("alice"))?;
     let closed = dora.wait("CALL_CLOSED", PATIENCE)?;
     if !closed["param"]
         .as_str()
         .unwrap_or_default()
         .starts_with("480")
     {
-        bail!(
-            "{} is not registered any more, but: {closed}",
-            hss::USERS[0].0
-        );
+        bail!("she is not registered any more, but: {closed}");
     }
     Ok(())
 }
