@@ -4,13 +4,16 @@
 //! The side that calls and the side that is called may each be the browser or the
 //! IMS; the rules are the same but where they name a leg. Left out: transfer.
 
+mod re_offer;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use iq::{AccessLoss, Command, Leg, Refusal, Reply, Reserve, SessionId};
 
+use re_offer::{Awaited, ReOffer};
+
 use super::early_media::{Authorization, EarlyMedia, Fork};
-use super::hold::Directions;
 use super::leg::{Farewell, Final, LegAction, LegEvent, Rejected, RejectedBy, Sdp};
 use super::mapping;
 use super::negotiation::Negotiation;
@@ -85,26 +88,6 @@ enum State {
     Ending,
     /// The report came, or it was given up.
     Over,
-}
-
-/// A re-offer under way.
-#[derive(Debug)]
-struct ReOffer {
-    /// The side that waits for an answer; none if the box offers of itself.
-    from: Option<Leg>,
-    /// What both sides wished before it.
-    before: Directions,
-    /// Whether the browser's new ICE credentials are part of it.
-    restarts_ice: bool,
-    waits_for: Awaited,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaited {
-    /// New ICE credentials of the box.
-    Ice,
-    /// The other side's answer.
-    Answer(Leg),
 }
 
 /// The settings that bound a call.
@@ -323,10 +306,13 @@ impl Coupling {
 
     /// Ends the call from outside.
     pub(super) fn end_by_box(&mut self, reason: EndReason, now: Instant) {
-        let status = reason::status(reason);
+        let status = reason::status(reason, self.caller);
         self.chronicle.ended(None, Some(reason), Some(status), now);
         let mut headers = Headers::new();
         reason::push(&mut headers, reason::of_end(reason));
+        if reason == EndReason::Media {
+            reason::retry_later(&mut headers);
+        }
         self.finish(status, headers, now);
     }
 
@@ -518,6 +504,7 @@ impl Coupling {
             }
         };
         let mut headers = rejected.headers;
+        reason::forget_hop(&mut headers);
         if mapped.status != rejected.status {
             reason::push_if_absent(&mut headers, reason::of_status(rejected.status));
         }
@@ -610,195 +597,8 @@ impl Coupling {
     }
 }
 
-/// Offers within the call.
-impl Coupling {
-    fn re_offered(&mut self, leg: Leg, offer: Option<&Sdp>, now: Instant) {
-        self.reconciled = 0;
-        let Some(offer) = offer else {
-            // Its answer comes as `OfferAnswered`.
-            let offer = self.negotiation.offer(leg);
-            return self.answer_re_offer(leg, offer);
-        };
-        let before = self.negotiation.directions();
-        let changes = match self.negotiation.offered(leg, offer) {
-            Ok(changes) => changes,
-            Err(refusal) => return self.act(leg, LegAction::RejectReOffer(refusal)),
-        };
-        let restarts_ice = leg == Leg::Access && changes.ice_restart;
-        if restarts_ice {
-            self.restart_ice(now);
-        }
-        if self.re_offer.is_some() || self.state != State::Up {
-            // One thing at a time: this side is answered from what is known, and the
-            // other one hears of it when its own offer is settled.
-            self.answers_on_ice = restarts_ice;
-            if !restarts_ice {
-                self.settle(leg);
-            }
-            return;
-        }
-        self.re_offer = Some(ReOffer {
-            from: Some(leg),
-            before,
-            restarts_ice,
-            waits_for: Awaited::Ice,
-        });
-        if !restarts_ice {
-            self.go_on_with_re_offer();
-        }
-    }
-
-    fn restart_ice(&mut self, now: Instant) {
-        // The browser is looking for a path: its time counts from here.
-        if self.loss_at.is_some() {
-            self.loss_at = Some(now + ICE_PATIENCE);
-        }
-        self.steps.push_back(Step::Iq(Command::RestartIce {
-            session: self.session,
-        }));
-    }
-
-    /// Asks the other side if it must be asked, else answers.
-    fn go_on_with_re_offer(&mut self) {
-        let Some(re_offer) = &mut self.re_offer else {
-            return;
-        };
-        let Some(from) = re_offer.from else {
-            self.re_offer = None;
-            return;
-        };
-        let other = from.other();
-        if self.negotiation.is_stale(other) {
-            re_offer.waits_for = Awaited::Answer(other);
-            if let Ok(offer) = self.negotiation.offer(other) {
-                return self.act(other, LegAction::ReOffer(offer));
-            }
-        }
-        self.re_offer = None;
-        self.settle(from);
-        self.reconcile();
-    }
-
-    /// Answers a side from what is known.
-    fn settle(&mut self, leg: Leg) {
-        let answer = self.negotiation.answer(leg);
-        self.answer_re_offer(leg, answer);
-        self.configure();
-    }
-
-    fn answer_re_offer(&mut self, leg: Leg, description: Result<Sdp, Final>) {
-        let action = match description {
-            Ok(description) => LegAction::AnswerReOffer(description),
-            Err(refusal) => LegAction::RejectReOffer(refusal),
-        };
-        self.act(leg, action);
-    }
-
-    fn re_answered(&mut self, leg: Leg, answer: &Sdp, now: Instant) {
-        let Some(re_offer) = self.awaited(leg) else {
-            return;
-        };
-        if self.negotiation.answered(leg, answer).is_err() {
-            // RFC 6337 §3.1: an answer that makes no sense leaves nothing to go on with.
-            return self.end_by_box(EndReason::Protocol, now);
-        }
-        match re_offer.from {
-            Some(from) => self.settle(from),
-            None => self.configure(),
-        }
-        self.reconcile();
-    }
-
-    fn re_offer_rejected(&mut self, leg: Leg, status: StatusCode) {
-        let Some(re_offer) = self.awaited(leg) else {
-            return;
-        };
-        let Some(from) = re_offer.from else {
-            self.negotiation.offer_rejected(leg);
-            return;
-        };
-        // A browser that is away for the moment must not keep the core waiting, and
-        // credentials that were already changed cannot be changed back.
-        let is_away = from == Leg::Ims && status == StatusCode::FLOW_FAILED;
-        if is_away || re_offer.restarts_ice {
-            self.negotiation.offer_rejected(leg);
-            return self.settle(from);
-        }
-        self.negotiation.offer_rejected(leg);
-        self.negotiation.forget_offer(from, re_offer.before);
-        self.act(
-            from,
-            LegAction::RejectReOffer(Final::new(mapping::re_offer(status))),
-        );
-    }
-
-    fn re_offer_due(&mut self, leg: Leg) {
-        let waits = self.re_offer.as_ref().map(|re_offer| re_offer.waits_for);
-        if waits != Some(Awaited::Answer(leg)) {
-            return;
-        }
-        self.negotiation.offer_rejected(leg);
-        if self.negotiation.is_stale(leg)
-            && let Ok(offer) = self.negotiation.offer(leg)
-        {
-            return self.act(leg, LegAction::ReOffer(offer));
-        }
-        // What the other side offered meanwhile has settled it.
-        if let Some(from) = self.re_offer.take().and_then(|re_offer| re_offer.from) {
-            self.settle(from);
-        }
-    }
-
-    fn re_offer_cancelled(&mut self, leg: Leg) {
-        if let Some(re_offer) = &mut self.re_offer
-            && re_offer.from == Some(leg)
-        {
-            re_offer.from = None;
-            self.negotiation.forget_offer(leg, re_offer.before);
-        }
-    }
-
-    fn awaited(&mut self, leg: Leg) -> Option<ReOffer> {
-        self.re_offer
-            .take_if(|re_offer| re_offer.waits_for == Awaited::Answer(leg))
-    }
-
-    /// Offers to a side whose agreement is no longer what both sides want.
-    fn reconcile(&mut self) {
-        if self.state != State::Up || self.re_offer.is_some() {
-            return;
-        }
-        for leg in [Leg::Access, Leg::Ims] {
-            if self.negotiation.is_stale(leg) && self.reconciled < RECONCILE_MAX {
-                self.reconciled += 1;
-                return self.re_offer_of_itself(leg);
-            }
-        }
-    }
-
-    fn re_offer_of_itself(&mut self, leg: Leg) {
-        let before = self.negotiation.directions();
-        if let Ok(offer) = self.negotiation.offer(leg) {
-            self.re_offer = Some(ReOffer {
-                from: None,
-                before,
-                restarts_ice: false,
-                waits_for: Awaited::Answer(leg),
-            });
-            self.act(leg, LegAction::ReOffer(offer));
-        }
-    }
-}
-
 /// How long the media plane may take to set transports aside.
 const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the media plane's last report is waited for.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How long a browser that restarts ICE may take to find a path; the media plane
-/// gives up after the same time.
-const ICE_PATIENCE: Duration = Duration::from_secs(20);
-
-/// How often the box offers of itself before it waits for a side to speak.
-const RECONCILE_MAX: u8 = 3;

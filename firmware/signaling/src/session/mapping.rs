@@ -72,6 +72,7 @@ pub(super) fn to_ims(status: StatusCode) -> Mapped {
         StatusCode::UNAUTHORIZED
         | StatusCode::PROXY_AUTHENTICATION_REQUIRED
         | StatusCode::REQUEST_TIMEOUT
+        | StatusCode::FLOW_FAILED
         | StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST
         | StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::SERVER_TIME_OUT => StatusCode::TEMPORARILY_UNAVAILABLE,
@@ -148,8 +149,8 @@ mod tests {
             "480:480 486:486 488:488 415:415 603:603 600:600"
         );
         assert_eq!(
-            rows(to_ims, &[302, 401, 407, 408, 481, 500, 503, 606]),
-            "302:480 401:480 407:480 408:480 481:480 500:500 503:480 606:488"
+            rows(to_ims, &[302, 401, 407, 408, 430, 481, 500, 503, 606]),
+            "302:480 401:480 407:480 408:480 430:480 481:480 500:500 503:480 606:488"
         );
     }
 

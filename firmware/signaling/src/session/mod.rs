@@ -191,6 +191,7 @@ impl Session {
 
     /// The browser is back, on another connection.
     pub fn handle_flow_restored(&mut self, outside: &mut impl Outside) {
+        self.access.handle_reachable(outside);
         self.coupling.handle_flow_restored();
         self.run(outside);
     }

@@ -1,14 +1,19 @@
 //! Reason (RFC 3326), Warning (RFC 3261 §20.43) and Retry-After: what is said beside a
 //! status.
 
+use iq::Leg;
+
 use crate::event::EndReason;
 use crate::message::headers::Reason;
 use crate::message::{HeaderName, Headers, StatusCode};
 
 /// The status that a call which was not answered yet gets when the box ends it.
 #[must_use]
-pub(super) fn status(reason: EndReason) -> StatusCode {
+pub(super) fn status(reason: EndReason, caller: Leg) -> StatusCode {
     match reason {
+        // The core would turn away from a whole box that says 503, a browser only from
+        // what it talks to.
+        EndReason::Media if caller == Leg::Access => StatusCode::SERVICE_UNAVAILABLE,
         EndReason::AccessMediaLost | EndReason::RegistrationEnded => {
             StatusCode::TEMPORARILY_UNAVAILABLE
         }
@@ -75,6 +80,18 @@ pub(super) fn warn(headers: &mut Headers, code: u16, text: &str) {
         })
         .collect();
     headers.push(HeaderName::Warning, format!("{code} gatehouse \"{text}\""));
+}
+
+/// Drops what a response says about the hop it came from, not about the call.
+pub(super) fn forget_hop(headers: &mut Headers) {
+    for name in [
+        HeaderName::Warning,
+        HeaderName::Unsupported,
+        HeaderName::Accept,
+        HeaderName::MinSe,
+    ] {
+        headers.remove(&name);
+    }
 }
 
 /// Asks for another try a little later.

@@ -56,11 +56,11 @@ impl Peer {
 
 /// Names a request that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientTransactionId(u64);
+pub struct ClientTransactionId(pub(crate) u64);
 
 /// Names a request that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServerTransactionId(u64);
+pub struct ServerTransactionId(pub(crate) u64);
 
 /// Why a request will get no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

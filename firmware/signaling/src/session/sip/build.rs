@@ -110,6 +110,14 @@ pub(super) fn drop_extensions(headers: &mut Headers, unknown: &[Unsupported]) {
     }
 }
 
+/// The sequence number of a request of the box's own.
+pub(super) fn cseq(request: &Request) -> u32 {
+    request
+        .headers
+        .cseq()
+        .map_or(FIRST_CSEQ, |cseq| cseq.number)
+}
+
 /// The next sequence number, for a request that is sent again in another form.
 pub(super) fn increment_cseq(headers: &mut Headers) {
     if let Ok(CSeq { number, method }) = headers.cseq() {

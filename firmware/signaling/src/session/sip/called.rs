@@ -1,12 +1,12 @@
 //! The peer calls: its INVITE until the box's final answer. RFC 3261 §13.3.
 
 use iq::Leg;
+use rand_core::Rng;
 
 use super::build;
-use super::dialog::Dialog;
 use super::provisional::Reliable;
-use super::unacked::Unacked;
 use super::{SipLeg, State};
+use crate::dialog::Dialog;
 use crate::message::{HeaderName, Headers, Request, Response, StatusCode};
 use crate::session::leg::{Final, LegEvent, Sdp};
 use crate::session::outside::Outside;
@@ -41,11 +41,10 @@ impl SipLeg {
         }
         let offer = build::description(&request.headers, &request.body);
         this.state = State::Called;
-        this.learn_peer(&request.headers);
         this.called = Some(Called {
             transaction,
             has_offer: offer.is_some(),
-            reliable: Reliable::of(&request.headers),
+            reliable: Reliable::of(&request, outside.rng().next_u32() % RSEQ_RANGE),
             request,
             acceptance: None,
         });
@@ -59,9 +58,9 @@ impl SipLeg {
             refusal.headers.push(HeaderName::Accept, "application/sdp");
             return Err(refusal);
         }
-        self.timer.check(&request.headers)?;
-        let dialog = Dialog::of_callee(request, &self.local_tag);
-        self.dialog = Some(dialog.ok_or_else(|| Final::new(StatusCode::BAD_REQUEST))?);
+        self.check_interval(request)?;
+        let dialog = Dialog::from_request(request, &self.local_tag);
+        self.dialog = Some(dialog.map_err(|fault| Final::new(fault.status()))?);
         Ok(())
     }
 
@@ -114,11 +113,9 @@ impl SipLeg {
         };
         let mut response = self.dialog_response(&called.request, StatusCode::OK, outside);
         build::capabilities(&mut response.headers, self.leg);
-        self.timer.answer(
-            &called.request.headers,
-            &mut response.headers,
-            outside.now().monotonic,
-        );
+        let now = outside.now().monotonic;
+        self.timer
+            .prepare_response(&called.request, &mut response, now);
         for header in outside.carry(self.leg, headers).iter() {
             response.headers.push_header(header.clone());
         }
@@ -127,13 +124,10 @@ impl SipLeg {
         }
         let awaits_answer = !called.has_offer && !called.reliable.is_description_settled();
         self.state = State::Confirmed;
-        self.unacked = Some(Unacked::first(
-            called.transaction,
-            response.clone(),
-            awaits_answer,
-            outside.now().monotonic,
-        ));
-        outside.respond(self.leg, called.transaction, response);
+        if let Some(dialog) = &mut self.dialog {
+            dialog.confirm();
+        }
+        self.send_acceptance(called.transaction, response, awaits_answer, true, outside);
     }
 
     /// Turns the peer's call down.
@@ -234,6 +228,9 @@ const OWN_IN_FINAL: [HeaderName; 5] = [
     HeaderName::Accept,
     HeaderName::MinSe,
 ];
+
+/// The first RSeq leaves room for those after it, RFC 3262 §3.
+const RSEQ_RANGE: u32 = 1 << 30;
 
 /// What a peer may demand. Preconditions (RFC 3312) are not among it.
 const KNOWN_EXTENSIONS: [&str; 2] = ["100rel", "timer"];

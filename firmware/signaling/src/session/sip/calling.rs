@@ -4,11 +4,12 @@
 use iq::Leg;
 
 use super::build;
-use super::dialog::Dialog;
 use super::in_dialog::TRANSACTION_TIME;
 use super::{Purpose, SipLeg, State};
+use crate::dialog::rel100::{Acknowledgements, Reliability};
+use crate::dialog::{Dialog, DialogId};
 use crate::message::headers::EarlyMedia;
-use crate::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
+use crate::message::{Headers, Method, Request, Response, StatusCode};
 use crate::session::early_media::{Authorization, Fork};
 use crate::session::leg::{LegEvent, Rejected, RejectedBy, Sdp};
 use crate::session::outside::Outside;
@@ -31,8 +32,7 @@ pub(super) struct Calling {
 #[derive(Debug)]
 struct Branch {
     dialog: Dialog,
-    /// The last reliable response that was acknowledged, RFC 3262 §4.
-    rseq: Option<u32>,
+    acknowledgements: Acknowledgements,
     /// Whether it was accepted too late, and BYE was sent.
     is_dismissed: bool,
 }
@@ -50,10 +50,11 @@ impl Calling {
 
     /// The dialog of a request that comes before the answer.
     pub(super) fn early_dialog(&mut self, request: &Request) -> Option<&mut Dialog> {
+        let id = DialogId::of_request(request);
         self.forks
             .iter_mut()
             .map(|branch| &mut branch.dialog)
-            .find(|dialog| dialog.is_of(request))
+            .find(|dialog| Some(dialog.id()) == id.as_ref())
     }
 }
 
@@ -71,7 +72,7 @@ impl SipLeg {
             contact: outside.contact(self.leg),
         };
         let mut request = build::invite(target, &identity, &carried);
-        self.timer.ask(&mut request.headers);
+        self.timer.prepare_request(&mut request);
         build::set_body(&mut request.headers, &mut request.body, offer);
         self.send_invite(request, 0, outside);
     }
@@ -153,9 +154,8 @@ impl SipLeg {
         let Some(fork) = is_dialog.then(|| calling.branch(&response)).flatten() else {
             return;
         };
-        let is_reliable = response.headers.lists_token(&HeaderName::Require, "100rel");
-        if is_reliable && !self.acknowledge_provisional(fork, &response, outside) {
-            return; // A copy, or one that came too early.
+        if !self.acknowledge_provisional(fork, &response, outside) {
+            return;
         }
         if response.status == StatusCode::EARLY_DIALOG_TERMINATED {
             return;
@@ -170,7 +170,7 @@ impl SipLeg {
         });
     }
 
-    /// Sends PRACK. No if the response is not the next one of its dialog.
+    /// Sends PRACK where it is due. No if the response is a copy, or came too early.
     fn acknowledge_provisional(
         &mut self,
         fork: Fork,
@@ -181,22 +181,15 @@ impl SipLeg {
             return false;
         };
         let branch = &mut calling.forks[usize::from(fork.0)];
-        let (Ok(Some(rseq)), Ok(cseq)) = (response.headers.rseq(), response.headers.cseq()) else {
-            return false;
-        };
-        if branch
-            .rseq
-            .is_some_and(|last| rseq.0 != last.wrapping_add(1))
-        {
-            return false;
+        match branch.acknowledgements.handle_response(response) {
+            Reliability::Unreliable => true,
+            Reliability::Drop => false,
+            Reliability::Acknowledge(rack) => {
+                let prack = branch.dialog.request(Method::Prack).with_typed(&rack);
+                self.send(prack, Purpose::Prack, outside);
+                true
+            }
         }
-        branch.rseq = Some(rseq.0);
-        let mut prack = branch.dialog.request(Method::Prack);
-        prack
-            .headers
-            .push(HeaderName::RAck, format!("{} {cseq}", rseq.0));
-        self.send(prack, Purpose::Prack, outside);
-        true
     }
 
     fn handle_success(&mut self, response: Response, outside: &mut impl Outside) {
@@ -207,22 +200,23 @@ impl SipLeg {
             return;
         };
         let branch = &mut calling.forks[usize::from(fork.0)];
-        branch.dialog.confirm(&response);
+        if branch.dialog.handle_response(&response).is_err() {
+            return; // Without a way back there is nobody to acknowledge to.
+        }
         let is_winner = calling.winner.is_none_or(|winner| winner == fork);
         if calling.is_cancelled || !is_winner {
             return self.dismiss(fork, outside);
         }
         let is_first = calling.winner.replace(fork).is_none();
-        let ack = branch.dialog.ack(&calling.request);
+        let ack = branch.dialog.ack(build::cseq(&calling.request));
         outside.send_ack(self.leg, ack);
         if !is_first {
             return; // A copy: our ACK was lost.
         }
         self.dialog = Some(calling.forks[usize::from(fork.0)].dialog.clone());
         self.state = State::Confirmed;
-        self.learn_peer(&response.headers);
         self.timer
-            .handle_success(&response.headers, outside.now().monotonic);
+            .handle_success(&response, outside.now().monotonic);
         let answer = build::description(&response.headers, &response.body);
         self.push(LegEvent::Answered {
             fork,
@@ -239,7 +233,7 @@ impl SipLeg {
             return;
         };
         let branch = &mut calling.forks[usize::from(fork.0)];
-        let ack = branch.dialog.ack(&calling.request);
+        let ack = branch.dialog.ack(build::cseq(&calling.request));
         outside.send_ack(self.leg, ack);
         if !std::mem::replace(&mut branch.is_dismissed, true) {
             let bye = branch.dialog.request(Method::Bye);
@@ -273,8 +267,8 @@ impl SipLeg {
         match response.status {
             // RFC 4028 §7.3.
             StatusCode::SESSION_INTERVAL_TOO_SMALL => {
-                self.timer.raise_min(&response.headers).then_some(())?;
-                self.timer.ask(&mut request.headers);
+                self.timer.handle_too_small(response).then_some(())?;
+                self.timer.prepare_request(&mut request);
             }
             // RFC 3261 §8.1.3.5.
             StatusCode::BAD_EXTENSION => {
@@ -296,17 +290,17 @@ impl Calling {
         if let Some(at) = self
             .forks
             .iter()
-            .position(|branch| branch.dialog.remote_tag() == tag)
+            .position(|branch| branch.dialog.id().remote_tag == tag)
         {
             return Some(fork(at));
         }
         if self.forks.len() >= FORK_MAX {
             return None;
         }
-        let dialog = Dialog::of_caller(&self.request, response)?;
+        let dialog = Dialog::from_response(&self.request, response).ok()?;
         self.forks.push(Branch {
             dialog,
-            rseq: None,
+            acknowledgements: Acknowledgements::default(),
             is_dismissed: false,
         });
         Some(fork(self.forks.len() - 1))

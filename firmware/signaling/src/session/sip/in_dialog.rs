@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::build;
 use super::dtmf;
 use super::offers::is_end_of_dialog;
-use super::timer::TimerEvent;
 use super::{Purpose, SipLeg, State};
+use crate::dialog::{DialogId, session_timer};
 use crate::event::EndReason;
 use crate::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
 use crate::session::leg::{Final, LegEvent};
@@ -53,15 +53,18 @@ impl SipLeg {
 
     /// Finds the dialog and checks the sequence number.
     fn check_dialog(&mut self, request: &Request) -> Result<(), StatusCode> {
+        let id = DialogId::of_request(request);
         let early = self
             .calling
             .as_mut()
             .and_then(|calling| calling.early_dialog(request));
         let dialog = match &mut self.dialog {
-            Some(dialog) if dialog.is_of(request) => dialog,
+            Some(dialog) if Some(dialog.id()) == id.as_ref() => dialog,
             Some(_) | None => early.ok_or(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST)?,
         };
-        dialog.handle_request(request)?;
+        dialog
+            .handle_request(request)
+            .map_err(|fault| fault.status())?;
         let is_over = self.state == State::Closing && request.method != Method::Bye;
         if is_over {
             return Err(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
@@ -129,11 +132,25 @@ impl SipLeg {
         }
         self.terminate_inbound(outside);
         self.close(now + TRANSACTION_TIME);
+        if !outside.is_reachable(self.leg) {
+            // A page that comes back soon still learns that the call is over.
+            self.farewell = Some(headers);
+            return;
+        }
         if let Some(mut bye) = self.dialog_request(Method::Bye, outside) {
             for header in headers.iter() {
                 bye.headers.push_header(header.clone());
             }
             self.send(bye, Purpose::Bye, outside);
+        }
+    }
+
+    /// The peer can be reached again.
+    pub(in crate::session) fn handle_reachable(&mut self, outside: &mut impl Outside) {
+        if self.close_by.is_some()
+            && let Some(headers) = self.farewell.take()
+        {
+            self.hang_up(headers, outside);
         }
     }
 
@@ -184,13 +201,6 @@ impl SipLeg {
         transaction.is_some()
     }
 
-    /// Keeps in mind what the peer can do.
-    pub(super) fn learn_peer(&mut self, headers: &Headers) {
-        if headers.has(&HeaderName::Allow) {
-            self.takes_update = headers.lists_token(&HeaderName::Allow, "UPDATE");
-        }
-    }
-
     pub(super) fn push(&mut self, event: LegEvent) {
         self.events.push_back(event);
     }
@@ -199,23 +209,39 @@ impl SipLeg {
 /// Refreshing the session, RFC 4028.
 impl SipLeg {
     pub(super) fn handle_session_timeout(&mut self, now: Instant, outside: &mut impl Outside) {
-        if self.state != State::Confirmed {
-            return;
-        }
-        match self.timer.handle_timeout(now) {
-            None => {}
-            Some(TimerEvent::Expired) => {
-                self.push(LegEvent::Lost(EndReason::SessionExpired));
-            }
-            Some(TimerEvent::Refresh) if self.takes_update => {
-                if let Some(mut update) = self.dialog_request(Method::Update, outside) {
-                    build::capabilities(&mut update.headers, self.leg);
-                    self.timer.ask(&mut update.headers);
-                    self.send(update, Purpose::Refresh, outside);
+        self.timer.handle_timeout(now);
+        while let Some(output) = self.timer.poll_output() {
+            match output {
+                session_timer::Output::Expired => {
+                    self.push(LegEvent::Lost(EndReason::SessionExpired));
                 }
+                session_timer::Output::Refresh => self.refresh(now, outside),
             }
-            Some(TimerEvent::Refresh) => self.push(LegEvent::RefreshDue),
         }
+    }
+
+    /// UPDATE without a description where the peer takes it, else a re-INVITE with the
+    /// unchanged one. RFC 4028 §7.4.
+    fn refresh(&mut self, now: Instant, outside: &mut impl Outside) {
+        let takes_update = self
+            .dialog
+            .as_ref()
+            .is_some_and(|dialog| dialog.remote_allows(&Method::Update));
+        if takes_update && !self.refuses_update {
+            let update = self.dialog_request(Method::Update, outside);
+            let is_sent = update.is_some_and(|mut update| {
+                build::capabilities(&mut update.headers, self.leg);
+                self.timer.prepare_request(&mut update);
+                self.send(update, Purpose::Refresh, outside)
+            });
+            if is_sent {
+                return;
+            }
+        } else {
+            self.push(LegEvent::RefreshDue);
+        }
+        // Until an answer comes it is due again.
+        self.timer.retry_refresh(now);
     }
 
     pub(super) fn handle_refresh_response(
@@ -226,32 +252,31 @@ impl SipLeg {
         let now = outside.now().monotonic;
         if response.status.is_success() {
             if let Some(dialog) = &mut self.dialog {
-                dialog.refresh_target(&response.headers);
+                // A Contact that cannot be read leaves the target as it was.
+                let _ = dialog.handle_response(response);
             }
-            self.learn_peer(&response.headers);
-            return self.timer.handle_success(&response.headers, now);
+            return self.timer.handle_success(response, now);
         }
         if is_end_of_dialog(response.status) {
             return self.push(LegEvent::Lost(EndReason::DialogLost));
         }
         match response.status {
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
-                self.takes_update = false;
-                self.push(LegEvent::RefreshDue);
+                self.refuses_update = true;
             }
-            StatusCode::SESSION_INTERVAL_TOO_SMALL if self.timer.raise_min(&response.headers) => {
-                self.timer.try_again(now);
+            StatusCode::SESSION_INTERVAL_TOO_SMALL => {
+                self.timer.handle_too_small(response);
             }
-            _ => self.timer.try_again(now + RETRY_REFRESH),
+            _ => {}
         }
+        self.timer.retry_refresh(now);
     }
 
     pub(super) fn handle_refresh_failed(&mut self, failure: Failure, outside: &mut impl Outside) {
         match failure {
             Failure::TimedOut => self.push(LegEvent::Lost(EndReason::DialogLost)),
             Failure::Transport | Failure::Overloaded => {
-                self.timer
-                    .try_again(outside.now().monotonic + RETRY_REFRESH);
+                self.timer.retry_refresh(outside.now().monotonic);
             }
         }
     }
@@ -259,9 +284,6 @@ impl SipLeg {
 
 /// How long a transaction may take: 64*T1, RFC 3261 §17.
 pub(super) const TRANSACTION_TIME: Duration = Duration::from_secs(32);
-
-/// Pause before a refresh that did not work is tried again.
-const RETRY_REFRESH: Duration = Duration::from_secs(5);
 
 /// More requests of the box's own than this are never under way on one leg.
 const REQUEST_MAX: usize = 16;

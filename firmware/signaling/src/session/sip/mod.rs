@@ -8,16 +8,14 @@
 mod build;
 mod called;
 mod calling;
-mod dialog;
 mod dtmf;
 mod in_dialog;
 mod offers;
 mod provisional;
-mod timer;
 mod unacked;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use iq::Leg;
 
@@ -25,13 +23,13 @@ pub use build::Target;
 
 use super::leg::{LegAction, LegEvent};
 use super::outside::Outside;
+use crate::dialog::Dialog;
+use crate::dialog::session_timer::{SessionTimer, Wishes};
 use crate::message::{Headers, Request, Response};
 use crate::transaction::{ClientTransactionId, Failure};
 use called::Called;
 use calling::Calling;
-use dialog::Dialog;
 use offers::{Acknowledged, Inbound, Outbound};
-use timer::SessionTimer;
 use unacked::Unacked;
 
 /// One side of a call, in SIP.
@@ -47,8 +45,8 @@ pub(in crate::session) struct SipLeg {
     /// The dialog of the call, once it is answered.
     dialog: Option<Dialog>,
     timer: SessionTimer,
-    /// Whether the peer takes UPDATE.
-    takes_update: bool,
+    /// Whether the peer turned an UPDATE down although it lists the method.
+    refuses_update: bool,
     /// The peer's offer that waits for the box's answer.
     inbound: Option<Inbound>,
     /// The box's offer that waits for the peer's answer.
@@ -112,6 +110,12 @@ impl SipLeg {
     }
 
     fn new(leg: Leg, outside: &mut impl Outside) -> Self {
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let config = outside.config();
+        let wishes = Wishes {
+            interval: seconds(config.session_expires),
+            min_se: seconds(config.min_session_expires),
+        };
         SipLeg {
             leg,
             local_tag: build::token(outside.rng()),
@@ -120,8 +124,8 @@ impl SipLeg {
             calling: None,
             called: None,
             dialog: None,
-            timer: SessionTimer::new(outside.config()),
-            takes_update: false,
+            timer: SessionTimer::new(wishes),
+            refuses_update: false,
             inbound: None,
             outbound: None,
             offered: None,
@@ -252,6 +256,7 @@ impl SipLeg {
         if self.close_by.is_some_and(|at| at <= now) {
             self.close_by = None;
             self.calling = None;
+            self.farewell = None;
             self.requests.clear();
         }
     }

@@ -10,6 +10,7 @@ use super::build;
 use super::unacked::Unacked;
 use super::{Purpose, SipLeg, State};
 use crate::event::EndReason;
+use crate::message::headers::MinSe;
 use crate::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
 use crate::session::leg::{Final, LegEvent, Sdp};
 use crate::session::outside::Outside;
@@ -56,7 +57,7 @@ impl SipLeg {
             return;
         };
         build::capabilities(&mut request.headers, self.leg);
-        self.timer.ask(&mut request.headers);
+        self.timer.prepare_request(&mut request);
         build::set_body(&mut request.headers, &mut request.body, offer);
         self.offered = Some(request.clone());
         if self.send(request, Purpose::Offer, outside) {
@@ -92,7 +93,6 @@ impl SipLeg {
         if let Err(refusal) = self.check_offer(&request, outside) {
             return self.refuse(transaction, &request, &refusal, outside);
         }
-        self.learn_peer(&request.headers);
         // A new INVITE shows that the peer has the answer to the one before.
         if request.method == Method::Invite {
             self.unacked = None;
@@ -101,8 +101,7 @@ impl SipLeg {
         if request.method == Method::Update && offer.is_none() {
             let mut response = self.dialog_response(&request, StatusCode::OK, outside);
             let now = outside.now().monotonic;
-            self.timer
-                .answer(&request.headers, &mut response.headers, now);
+            self.timer.prepare_response(&request, &mut response, now);
             return outside.respond(self.leg, transaction, response);
         }
         self.inbound = Some(Inbound {
@@ -115,7 +114,7 @@ impl SipLeg {
 
     fn check_offer(&mut self, request: &Request, outside: &mut impl Outside) -> Result<(), Final> {
         super::called::check_extensions(&request.headers)?;
-        self.timer.check(&request.headers)?;
+        self.check_interval(request)?;
         if build::has_foreign_body(&request.headers, &request.body) {
             return Err(Final::new(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
@@ -152,17 +151,18 @@ impl SipLeg {
         let mut response = self.dialog_response(&inbound.request, StatusCode::OK, outside);
         build::capabilities(&mut response.headers, self.leg);
         self.timer
-            .answer(&inbound.request.headers, &mut response.headers, now);
+            .prepare_response(&inbound.request, &mut response, now);
         build::set_body(&mut response.headers, &mut response.body, answer);
+        let Inbound {
+            transaction,
+            is_offerless,
+            ..
+        } = inbound;
         if inbound.request.method == Method::Invite {
-            self.unacked = Some(Unacked::again(
-                inbound.transaction,
-                response.clone(),
-                inbound.is_offerless,
-                now,
-            ));
+            self.send_acceptance(transaction, response, is_offerless, false, outside);
+        } else {
+            outside.respond(self.leg, transaction, response);
         }
-        outside.respond(self.leg, inbound.transaction, response);
         self.offer_what_waits();
     }
 
@@ -211,7 +211,7 @@ impl SipLeg {
                 self.outbound = Some(Outbound::Glare(now + pause));
             }
             // RFC 4028 §7.4: the next one asks for more.
-            StatusCode::SESSION_INTERVAL_TOO_SMALL if self.timer.raise_min(&response.headers) => {
+            StatusCode::SESSION_INTERVAL_TOO_SMALL if self.timer.handle_too_small(&response) => {
                 self.push(LegEvent::ReOfferDue);
             }
             _ => self.push(LegEvent::ReOfferRejected(status)),
@@ -227,14 +227,13 @@ impl SipLeg {
         let (Some(dialog), Some(request)) = (&mut self.dialog, self.offered.take()) else {
             return;
         };
-        dialog.refresh_target(&response.headers);
-        let ack = dialog.ack(&request);
+        // A Contact that cannot be read leaves the target as it was.
+        let _ = dialog.handle_response(response);
+        let ack = dialog.ack(build::cseq(&request));
         outside.send_ack(self.leg, ack.clone());
         self.acknowledged = Some(Acknowledged { transaction, ack });
         self.outbound = None;
-        self.learn_peer(&response.headers);
-        self.timer
-            .handle_success(&response.headers, outside.now().monotonic);
+        self.timer.handle_success(response, outside.now().monotonic);
         match build::description(&response.headers, &response.body) {
             Some(answer) => self.push(LegEvent::ReAnswered(answer)),
             None => self.push(LegEvent::Lost(EndReason::Protocol)),
@@ -282,6 +281,18 @@ impl SipLeg {
             response.headers.push_header(header.clone());
         }
         outside.respond(self.leg, transaction, response);
+    }
+}
+
+impl SipLeg {
+    /// Whether the session interval that the peer asks for is long enough,
+    /// RFC 4028 §9.
+    pub(super) fn check_interval(&self, request: &Request) -> Result<(), Final> {
+        self.timer.check_request(request).map_err(|too_small| {
+            let mut refusal = Final::new(StatusCode::SESSION_INTERVAL_TOO_SMALL);
+            refusal.headers.push_typed(&MinSe(too_small.min_se));
+            refusal
+        })
     }
 }
 

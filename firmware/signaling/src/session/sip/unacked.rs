@@ -1,12 +1,13 @@
-//! A 2xx to an INVITE until its ACK: sent again by the one who accepted, whatever the
-//! transport. RFC 3261 §13.3.1.4 and §14.2.
+//! A 2xx of the box's own to an INVITE until its ACK, RFC 3261 §13.3.1.4 and §14.2.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::build;
 use super::{SipLeg, State};
+use crate::dialog::DialogId;
+use crate::dialog::answer::{Output, UnacknowledgedAnswer};
 use crate::event::EndReason;
-use crate::message::{Headers, Request, Response};
+use crate::message::{Request, Response};
 use crate::session::leg::LegEvent;
 use crate::session::outside::Outside;
 use crate::transaction::ServerTransactionId;
@@ -15,69 +16,50 @@ use crate::transaction::ServerTransactionId;
 #[derive(Debug)]
 pub(super) struct Unacked {
     transaction: ServerTransactionId,
-    response: Response,
+    answer: UnacknowledgedAnswer,
     /// Whether it made an offer, whose answer the ACK brings.
     awaits_answer: bool,
     /// Whether it accepted the call itself, and not a re-INVITE.
     is_first: bool,
-    retransmit_after: Duration,
-    retransmit_at: Instant,
-    give_up_at: Instant,
 }
 
 impl Unacked {
-    /// The call was accepted.
-    pub(super) fn first(
-        transaction: ServerTransactionId,
-        response: Response,
-        awaits_answer: bool,
-        now: Instant,
-    ) -> Self {
-        Unacked {
-            transaction,
-            response,
-            awaits_answer,
-            is_first: true,
-            retransmit_after: T1,
-            retransmit_at: now + T1,
-            give_up_at: now + GIVE_UP,
-        }
-    }
-
     /// Whether the ACK brings an answer.
     pub(super) fn awaits_answer(&self) -> bool {
         self.awaits_answer
     }
-
-    /// A re-INVITE was accepted.
-    pub(super) fn again(
-        transaction: ServerTransactionId,
-        response: Response,
-        awaits_answer: bool,
-        now: Instant,
-    ) -> Self {
-        Unacked {
-            is_first: false,
-            ..Unacked::first(transaction, response, awaits_answer, now)
-        }
-    }
 }
 
 impl SipLeg {
+    /// Sends a 2xx to an INVITE until it is acknowledged.
+    pub(super) fn send_acceptance(
+        &mut self,
+        transaction: ServerTransactionId,
+        response: Response,
+        awaits_answer: bool,
+        is_first: bool,
+        outside: &mut impl Outside,
+    ) {
+        self.unacked = Some(Unacked {
+            transaction,
+            answer: UnacknowledgedAnswer::start(response, outside.now().monotonic),
+            awaits_answer,
+            is_first,
+        });
+        self.drain_unacked(outside);
+    }
+
     /// An ACK to a 2xx of this leg.
     pub(in crate::session) fn handle_ack(&mut self, request: &Request, outside: &mut impl Outside) {
-        let is_ours = self
-            .unacked
-            .as_ref()
-            .is_some_and(|unacked| cseq(&request.headers) == cseq(&unacked.response.headers));
+        let id = DialogId::of_request(request);
         let is_dialog = self
             .dialog
             .as_ref()
-            .is_some_and(|dialog| dialog.is_of(request));
-        if !is_ours || !is_dialog {
-            return;
-        }
-        let Some(unacked) = self.unacked.take() else {
+            .is_some_and(|dialog| Some(dialog.id()) == id.as_ref());
+        let acknowledged = self
+            .unacked
+            .take_if(|unacked| is_dialog && unacked.answer.handle_ack(request));
+        let Some(unacked) = acknowledged else {
             return;
         };
         if let Some(headers) = self.farewell.take() {
@@ -100,39 +82,32 @@ impl SipLeg {
     }
 
     pub(super) fn handle_unacked_timeout(&mut self, now: Instant, outside: &mut impl Outside) {
-        let Some(unacked) = &mut self.unacked else {
-            return;
-        };
-        if unacked.give_up_at <= now {
-            self.unacked = None;
-            if let Some(headers) = self.farewell.take() {
-                return self.hang_up(headers, outside);
+        if let Some(unacked) = &mut self.unacked {
+            unacked.answer.handle_timeout(now);
+            self.drain_unacked(outside);
+        }
+    }
+
+    fn drain_unacked(&mut self, outside: &mut impl Outside) {
+        while let Some(unacked) = &mut self.unacked
+            && let Some(output) = unacked.answer.poll_output()
+        {
+            match output {
+                Output::Send(response) => {
+                    outside.respond(self.leg, unacked.transaction, response);
+                }
+                Output::GaveUp => {
+                    self.unacked = None;
+                    match self.farewell.take() {
+                        Some(headers) => self.hang_up(headers, outside),
+                        None => self.push(LegEvent::Lost(EndReason::Unacknowledged)),
+                    }
+                }
             }
-            self.push(LegEvent::Lost(EndReason::Unacknowledged));
-        } else if unacked.retransmit_at <= now {
-            unacked.retransmit_after = (2 * unacked.retransmit_after).min(T2);
-            unacked.retransmit_at = now + unacked.retransmit_after;
-            let (transaction, response) = (unacked.transaction, unacked.response.clone());
-            outside.respond(self.leg, transaction, response);
         }
     }
 
     pub(super) fn unacked_deadline(&self) -> Option<Instant> {
-        self.unacked
-            .as_ref()
-            .map(|unacked| unacked.retransmit_at.min(unacked.give_up_at))
+        self.unacked.as_ref()?.answer.poll_timeout()
     }
 }
-
-fn cseq(headers: &Headers) -> Option<u32> {
-    headers.cseq().ok().map(|cseq| cseq.number)
-}
-
-/// First pause between retransmissions. RFC 3261 §17.1.1.1.
-pub(super) const T1: Duration = Duration::from_millis(500);
-
-/// Longest pause. RFC 3261 §17.1.2.2.
-const T2: Duration = Duration::from_secs(4);
-
-/// How long an ACK is waited for: 64*T1.
-const GIVE_UP: Duration = Duration::from_secs(32);

@@ -1,0 +1,558 @@
+//! The played world around one session.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use iq::{
+    AccessTransport, Command, Fingerprint, FingerprintHash, IceCredentials, ImsAddress, Leg, Now,
+    Private, Reply, Reserved, SessionId, SessionReport, UnixTime,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use super::ladder::{describe_configure, describe_headers, describe_request, describe_response};
+use super::sdp_text::{Browser, Phone};
+use super::{BROWSER, IMS, status};
+use crate::config::CallConfig;
+use crate::event::{CallRecord, EndReason, Event};
+use crate::message::{HeaderName, Headers, Method, NameAddr, Request, Response};
+use crate::session::{Outside, Session, Target};
+use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
+
+/// A call with everything around it.
+pub(super) struct Call {
+    pub(super) session: Session,
+    pub(super) world: World,
+    next_cseq: u32,
+}
+
+/// What the session sees, and the ladder of what passed.
+pub(super) struct World {
+    now: Now,
+    start: Instant,
+    rng: ChaCha20Rng,
+    pub(super) config: CallConfig,
+    pub(super) is_flow_up: bool,
+    ladder: String,
+    last_stamp: Duration,
+    next_id: u64,
+    requests: Vec<(Leg, ClientTransactionId, Request)>,
+    responses: Vec<(Leg, ServerTransactionId, Response)>,
+    pub(super) record: Option<Box<CallRecord>>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let start = Instant::now();
+        World {
+            now: Now {
+                monotonic: start,
+                wall: Some(UnixTime::from_millis(1_000_000)),
+            },
+            start,
+            rng: ChaCha20Rng::seed_from_u64(7),
+            config: CallConfig::default(),
+            is_flow_up: true,
+            ladder: String::new(),
+            last_stamp: Duration::ZERO,
+            next_id: 0,
+            requests: Vec::new(),
+            responses: Vec::new(),
+            record: None,
+        }
+    }
+
+    fn line(&mut self, who: &str, arrow: &str, what: &str) {
+        let elapsed = self.now.monotonic.duration_since(self.start);
+        if elapsed != self.last_stamp {
+            writeln!(self.ladder, "after {:.1} s", elapsed.as_secs_f64()).unwrap();
+            self.last_stamp = elapsed;
+        }
+        writeln!(self.ladder, "{who} {arrow} {what}").unwrap();
+    }
+
+    fn leg_line(&mut self, leg: Leg, arrow: &str, what: &str) {
+        let who = match leg {
+            Leg::Access => "browser",
+            Leg::Ims => "    ims",
+        };
+        self.line(who, arrow, what);
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+impl Outside for World {
+    fn now(&self) -> Now {
+        self.now
+    }
+
+    fn rng(&mut self) -> &mut ChaCha20Rng {
+        &mut self.rng
+    }
+
+    fn config(&self) -> &CallConfig {
+        &self.config
+    }
+
+    fn is_reachable(&self, leg: Leg) -> bool {
+        leg == IMS || self.is_flow_up
+    }
+
+    fn contact(&self, leg: Leg) -> NameAddr {
+        NameAddr::parse(match leg {
+            Leg::Access => "<sip:gatehouse.invalid;transport=ws>",
+            Leg::Ims => "<sip:token@198.51.100.10:5062>",
+        })
+        .unwrap()
+    }
+
+    fn send_request(&mut self, leg: Leg, request: Request) -> Option<ClientTransactionId> {
+        if !self.is_reachable(leg) {
+            return None;
+        }
+        let text = describe_request(&request);
+        self.leg_line(leg, "<", &text);
+        let id = ClientTransactionId(self.id());
+        self.requests.push((leg, id, request));
+        Some(id)
+    }
+
+    fn send_ack(&mut self, leg: Leg, request: Request) {
+        let text = describe_request(&request);
+        self.leg_line(leg, "<", &text);
+    }
+
+    fn cancel(&mut self, invite: ClientTransactionId, headers: Headers) {
+        let known = self.requests.iter().find(|(_, id, _)| *id == invite);
+        let leg = known.unwrap().0;
+        let text = format!("CANCEL{}", describe_headers(&headers));
+        self.leg_line(leg, "<", &text);
+    }
+
+    fn respond(&mut self, leg: Leg, transaction: ServerTransactionId, response: Response) {
+        let text = describe_response(&response);
+        self.leg_line(leg, "<", &text);
+        self.responses.push((leg, transaction, response));
+    }
+
+    fn carry(&self, _towards: Leg, headers: &Headers) -> Headers {
+        let mut carried = Headers::new();
+        for name in [HeaderName::Reason, HeaderName::Subject] {
+            carried.copy(headers, &name);
+        }
+        carried
+    }
+
+    fn iq(&mut self, command: Command) {
+        let text = match command {
+            Command::Reserve(_) => "Reserve".to_owned(),
+            Command::Configure(configure) => describe_configure(&configure),
+            Command::RestartIce { .. } => "RestartIce".to_owned(),
+            Command::SendDtmf(dtmf) => {
+                let millis = dtmf.duration.as_millis();
+                format!(
+                    "SendDtmf {} {millis} ms to {:?}",
+                    dtmf.event.reveal(),
+                    dtmf.leg
+                )
+            }
+            Command::Release { .. } => "Release".to_owned(),
+            Command::Audit => "Audit".to_owned(),
+        };
+        self.line("  media", "<", &text);
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Event::CallEnded(record) = event {
+            let cause = record.cause;
+            let by = cause.by.map_or("box".to_owned(), |leg| format!("{leg:?}"));
+            let status = cause
+                .status
+                .map_or(String::new(), |status| format!(" {status}"));
+            let reason = cause
+                .reason
+                .map_or(String::new(), |reason| format!(" {reason}"));
+            self.line(" record", "<", &format!("ended by {by}{status}{reason}"));
+            self.record = Some(record);
+        }
+    }
+}
+
+/// Starting calls.
+impl Call {
+    pub(super) fn from_browser() -> Call {
+        Call::start(World::new(), BROWSER, Some(Browser::OFFER.sdp()), "")
+    }
+
+    pub(super) fn from_ims() -> Call {
+        Call::start(World::new(), IMS, Some(Phone::PCMA.sdp()), "")
+    }
+
+    /// A call whose INVITE has these further headers.
+    pub(super) fn start(world: World, caller: Leg, offer: Option<Bytes>, headers: &str) -> Call {
+        Call::try_start(world, caller, offer, headers).ok().unwrap()
+    }
+
+    pub(super) fn try_start(
+        mut world: World,
+        caller: Leg,
+        offer: Option<Bytes>,
+        headers: &str,
+    ) -> Result<Call, Box<World>> {
+        let mut invite = Request::new(
+            Method::Invite,
+            crate::message::Uri::parse("sip:bob@ims.test").unwrap(),
+        );
+        invite
+            .headers
+            .push(HeaderName::From, "<sip:alice@ims.test>;tag=caller");
+        invite.headers.push(HeaderName::To, "<sip:bob@ims.test>");
+        invite
+            .headers
+            .push(HeaderName::CallId, "call-of-the-caller");
+        invite.headers.push(HeaderName::CSeq, "1 INVITE");
+        invite
+            .headers
+            .push(HeaderName::Contact, peer_contact(caller, "caller"));
+        add_headers(&mut invite.headers, headers);
+        if let Some(offer) = offer {
+            invite
+                .headers
+                .push(HeaderName::ContentType, "application/sdp");
+            invite.body = offer;
+        }
+        world.leg_line(caller, ">", &describe_request(&invite));
+        let target = Target {
+            uri: crate::message::Uri::parse("sip:bob@target.test").unwrap(),
+            from: NameAddr::parse("<sip:alice@ims.test>").unwrap(),
+            to: NameAddr::parse("<sip:bob@ims.test>").unwrap(),
+            routes: Vec::new(),
+            headers: Headers::new(),
+        };
+        let id = SessionId { epoch: 1, n: 1 };
+        let transaction = ServerTransactionId(FIRST_INVITE);
+        match Session::start(id, caller, transaction, invite, target, &mut world) {
+            Some(session) => Ok(Call {
+                session,
+                world,
+                next_cseq: 1,
+            }),
+            None => Err(Box::new(world)),
+        }
+    }
+
+    /// A browser's call to a telephone that rings and answers.
+    pub(super) fn up_from_browser() -> Call {
+        let mut call = Call::from_browser();
+        call.reserved("wAlT");
+        call.answer(IMS, 180, "phone", None);
+        call.answer(IMS, 200, "phone", Some(Phone::PCMA.sdp()));
+        call.ack(BROWSER, None);
+        call.take_ladder();
+        call
+    }
+
+    /// A telephone's call to a browser that rings and answers.
+    pub(super) fn up_from_ims() -> Call {
+        let mut call = Call::from_ims();
+        call.reserved("wAlT");
+        call.answer(BROWSER, 180, "page", None);
+        call.answer(BROWSER, 200, "page", Some(Browser::ANSWER.sdp()));
+        call.ack(IMS, None);
+        call.take_ladder();
+        call
+    }
+}
+
+/// What the played peers do.
+impl Call {
+    pub(super) fn take_ladder(&mut self) -> String {
+        std::mem::take(&mut self.world.ladder)
+    }
+
+    /// The media plane sets transports aside.
+    pub(super) fn reserved(&mut self, ufrag: &str) {
+        let rtp: SocketAddr = "198.51.100.10:30000".parse().unwrap();
+        self.media(Reply::Reserved(Reserved {
+            session: self.session.id(),
+            access: AccessTransport {
+                candidates: vec!["203.0.113.5:50000".parse().unwrap()],
+                ice: IceCredentials {
+                    ufrag: ufrag.to_owned(),
+                    pwd: Private::new("0123456789012345678901".to_owned()),
+                },
+                fingerprint: Fingerprint {
+                    hash: FingerprintHash::Sha256,
+                    value: vec![0xab; 32],
+                },
+            },
+            ims: vec![ImsAddress {
+                rtp,
+                rtcp: SocketAddr::new(rtp.ip(), 30001),
+            }],
+        }));
+    }
+
+    pub(super) fn released(&mut self) {
+        self.media(Reply::Released {
+            session: self.session.id(),
+            report: Box::new(SessionReport::default()),
+        });
+    }
+
+    pub(super) fn media(&mut self, reply: Reply) {
+        let text = match &reply {
+            Reply::Reserved(_) => "Reserved".to_owned(),
+            Reply::Refused { reason, .. } => format!("Refused: {reason}"),
+            Reply::Released { .. } => "Released".to_owned(),
+            Reply::AccessLost { loss, .. } => format!("AccessLost: {loss}"),
+            Reply::ImsSilent { silent_for, .. } => format!("ImsSilent {silent_for:?}"),
+            Reply::Connected(_) => "Connected".to_owned(),
+            Reply::FirstMedia { .. } => "FirstMedia".to_owned(),
+            Reply::DtmfReceived(_) => "DtmfReceived".to_owned(),
+            Reply::Audited { .. } => "Audited".to_owned(),
+        };
+        self.world.line("  media", ">", &text);
+        self.session.handle_reply(reply, &mut self.world);
+    }
+
+    /// A peer answers the last INVITE to it.
+    pub(super) fn answer(&mut self, leg: Leg, code: u16, tag: &str, body: Option<Bytes>) {
+        self.answer_with(leg, &Method::Invite, code, tag, body, "");
+    }
+
+    /// A peer answers the last request of this method to it.
+    pub(super) fn answer_with(
+        &mut self,
+        leg: Leg,
+        method: &Method,
+        code: u16,
+        tag: &str,
+        body: Option<Bytes>,
+        headers: &str,
+    ) {
+        let (_, id, request) = self
+            .world
+            .requests
+            .iter()
+            .rev()
+            .find(|(to, _, request)| *to == leg && request.method == *method)
+            .unwrap();
+        let id = *id;
+        let mut response = Response::to_request(request, status(code)).with_to_tag(tag);
+        if *method == Method::Invite || *method == Method::Update {
+            response
+                .headers
+                .push(HeaderName::Contact, peer_contact(leg, tag));
+        }
+        add_headers(&mut response.headers, headers);
+        if let Some(body) = body {
+            response = response.with_body("application/sdp", body);
+        }
+        let fork = match (method, tag) {
+            (Method::Invite, "phone" | "page") => String::new(),
+            (Method::Invite, tag) => format!(" from {tag}"),
+            _ => String::new(),
+        };
+        let text = format!("{}{fork}", describe_response(&response));
+        self.world.leg_line(leg, ">", &text);
+        self.session
+            .handle_response(leg, id, response, &mut self.world);
+    }
+
+    /// The last request of this method gets no answer.
+    pub(super) fn fail(&mut self, leg: Leg, method: &Method, failure: Failure) {
+        let (_, id, _) = self
+            .world
+            .requests
+            .iter()
+            .rev()
+            .find(|(to, _, request)| *to == leg && request.method == *method)
+            .unwrap();
+        let id = *id;
+        self.world
+            .leg_line(leg, ">", &format!("({method}: {failure:?})"));
+        self.session
+            .handle_failed(leg, id, failure, &mut self.world);
+    }
+
+    /// A peer sends a request inside the call.
+    pub(super) fn request(&mut self, leg: Leg, method: Method, body: Option<Bytes>, headers: &str) {
+        self.next_cseq += 1;
+        let number = self.next_cseq;
+        let request = self.build(leg, method, number, body, headers);
+        self.world.leg_line(leg, ">", &describe_request(&request));
+        let transaction = ServerTransactionId(u64::from(number) + 1000);
+        self.session
+            .handle_request(leg, transaction, request, &mut self.world);
+    }
+
+    /// A peer acknowledges the last INVITE of its own.
+    pub(super) fn ack(&mut self, leg: Leg, body: Option<Bytes>) {
+        let cseq = self
+            .world
+            .responses
+            .iter()
+            .rev()
+            .filter(|(to, _, response)| *to == leg && response.is_success())
+            .map(|(_, _, response)| response.headers.cseq().unwrap())
+            .find(|cseq| cseq.method == Method::Invite)
+            .unwrap();
+        let request = self.build(leg, Method::Ack, cseq.number, body, "");
+        self.world.leg_line(leg, ">", &describe_request(&request));
+        self.session.handle_ack(leg, &request, &mut self.world);
+    }
+
+    /// The caller takes its call back.
+    pub(super) fn cancel(&mut self, leg: Leg, headers: &str) {
+        self.cancel_transaction(leg, FIRST_INVITE, headers);
+    }
+
+    /// A peer takes its last re-INVITE back.
+    pub(super) fn cancel_re_offer(&mut self, leg: Leg) {
+        self.cancel_transaction(leg, u64::from(self.next_cseq) + 1000, "");
+    }
+
+    fn cancel_transaction(&mut self, leg: Leg, transaction: u64, headers: &str) {
+        let mut cancel = self.build(leg, Method::Cancel, 1, None, "");
+        add_headers(&mut cancel.headers, headers);
+        self.world.leg_line(leg, ">", &describe_request(&cancel));
+        let transaction = ServerTransactionId(transaction);
+        self.session
+            .handle_cancelled(leg, transaction, &cancel, &mut self.world);
+    }
+
+    /// Time passes, and everything that becomes due is done when it is.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.world.now.monotonic + time;
+        for _ in 0..1000 {
+            match self.session.poll_timeout() {
+                Some(at) if at <= end => {
+                    self.world.now.monotonic = at.max(self.world.now.monotonic);
+                    self.session.handle_timeout(&mut self.world);
+                }
+                Some(_) | None => {
+                    self.world.now.monotonic = end;
+                    return;
+                }
+            }
+        }
+        panic!("the session wants to be woken for ever");
+    }
+
+    pub(super) fn lose_flow(&mut self) {
+        self.world.is_flow_up = false;
+        self.world.leg_line(BROWSER, ">", "(connection lost)");
+        self.session.handle_flow_lost(&mut self.world);
+    }
+
+    pub(super) fn restore_flow(&mut self) {
+        self.world.is_flow_up = true;
+        self.world.leg_line(BROWSER, ">", "(connection back)");
+        self.session.handle_flow_restored(&mut self.world);
+    }
+
+    pub(super) fn end(&mut self, reason: EndReason) {
+        self.session.end(reason, &mut self.world);
+    }
+
+    /// A request of a peer inside the call's dialog, with the tags that the box and the
+    /// peer have used on this leg.
+    fn build(
+        &mut self,
+        leg: Leg,
+        method: Method,
+        number: u32,
+        body: Option<Bytes>,
+        headers: &str,
+    ) -> Request {
+        let invited = self
+            .world
+            .requests
+            .iter()
+            .find(|(to, _, request)| *to == leg && request.method == Method::Invite);
+        let (call_id, peer_tag) = match invited {
+            Some((_, _, invite)) => (
+                invite.headers.call_id().unwrap().to_string(),
+                if leg == BROWSER { "page" } else { "phone" },
+            ),
+            None => ("call-of-the-caller".to_owned(), "caller"),
+        };
+        let box_tag = self.session.local_tag(leg);
+        let mut request = Request::new(
+            method.clone(),
+            crate::message::Uri::parse("sip:box.test").unwrap(),
+        );
+        let put = &mut request.headers;
+        put.push(
+            HeaderName::From,
+            format!("<sip:peer@ims.test>;tag={peer_tag}"),
+        );
+        put.push(HeaderName::To, format!("<sip:box@ims.test>;tag={box_tag}"));
+        put.push(HeaderName::CallId, call_id);
+        put.push(HeaderName::CSeq, format!("{number} {method}"));
+        if matches!(method, Method::Invite | Method::Update) {
+            put.push(HeaderName::Contact, peer_contact(leg, peer_tag));
+        }
+        let content_type = match method {
+            Method::Info => "application/dtmf-relay",
+            _ => "application/sdp",
+        };
+        add_headers(put, headers);
+        match body {
+            Some(body) => request.with_body(content_type, body),
+            None => request,
+        }
+    }
+
+    /// A header of the last response to a peer.
+    pub(super) fn last_response(&self, leg: Leg) -> &Response {
+        let last = self
+            .world
+            .responses
+            .iter()
+            .rev()
+            .find(|(to, _, _)| *to == leg);
+        &last.unwrap().2
+    }
+
+    /// The last request to a peer.
+    pub(super) fn last_request(&self, leg: Leg) -> &Request {
+        let last = self
+            .world
+            .requests
+            .iter()
+            .rev()
+            .find(|(to, _, _)| *to == leg);
+        &last.unwrap().2
+    }
+}
+
+impl World {
+    pub(super) fn take_ladder(&mut self) -> String {
+        std::mem::take(&mut self.ladder)
+    }
+}
+
+fn peer_contact(leg: Leg, tag: &str) -> String {
+    match leg {
+        Leg::Access => "<sip:page@abc.invalid;transport=ws>".to_owned(),
+        Leg::Ims => format!("<sip:{tag}@198.51.100.7:5060>"),
+    }
+}
+
+fn add_headers(headers: &mut Headers, lines: &str) {
+    for line in lines.lines() {
+        let (name, value) = line.split_once(": ").unwrap();
+        headers.push(HeaderName::known(name.as_bytes()).unwrap(), value);
+    }
+}
+
+/// The server transaction of the first INVITE.
+const FIRST_INVITE: u64 = 1000;
