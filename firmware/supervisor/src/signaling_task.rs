@@ -233,7 +233,7 @@ impl<'a> Shell<'a> {
 
     fn snapshot(&self) -> Snapshot {
         Snapshot {
-            signaling: self.signaling.counters(),
+            signaling: *self.signaling.counters(),
             ports_left: self.endpoints.ports_left(),
         }
     }
