@@ -151,15 +151,6 @@ pub fn relayed_to_access(status: StatusCode) -> StatusCode {
     }
 }
 
-/// What becomes of the browser's failure on the core's side.
-#[must_use]
-pub fn relayed_to_ims(status: StatusCode) -> StatusCode {
-    match status.code() {
-        300..=399 | 401 | 407 | 503 => StatusCode::TEMPORARILY_UNAVAILABLE,
-        _ => status,
-    }
-}
-
 /// The methods that are served.
 pub const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, INFO, OPTIONS";
 

@@ -175,3 +175,7 @@ fn is_urn(text: &str) -> bool {
 
 /// RFC 3261 §20.26.
 const PRIORITIES: [&str; 4] = ["emergency", "urgent", "normal", "non-urgent"];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

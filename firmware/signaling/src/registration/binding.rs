@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::id::{EndpointId, FlowId, SipTransport};
@@ -287,3 +287,6 @@ pub(super) fn contact_uri(token: &str, local: SocketAddr, transport: SipTranspor
         SipTransport::Tls => uri.with_param("transport", "tls"),
     }
 }
+
+/// How long a browser may take to answer a challenge: reg-await-auth of TS 24.229 §7.
+pub(super) const CHALLENGE_TIME: Duration = Duration::from_secs(240);

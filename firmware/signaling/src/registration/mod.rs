@@ -4,6 +4,7 @@
 //!
 //! The box cannot register or refresh anybody by itself: the password is the browser's.
 
+mod answer;
 mod asked;
 mod attempt;
 mod binding;

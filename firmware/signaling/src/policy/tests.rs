@@ -1,0 +1,214 @@
+//! Every row of the table, with something to carry.
+
+use super::*;
+use crate::config::{HostName, NextHop};
+use crate::id::SipTransport;
+
+fn policy(passed: &[&str]) -> Policy {
+    let hop = NextHop::address("192.0.2.1:5060".parse().unwrap(), SipTransport::Udp);
+    let mut config = Config::new(HostName::parse("ims.test").unwrap(), hop);
+    config.passed_headers = passed.iter().map(|&name| name.to_owned()).collect();
+    Policy::gm(&config)
+}
+
+fn crosses(
+    name: &HeaderName,
+    value: &str,
+    beside: Option<(HeaderName, &str)>,
+) -> [Option<String>; 2] {
+    let mut headers = Headers::new();
+    headers.push(name.clone(), value);
+    if let Some((name, value)) = beside {
+        headers.push(name, value);
+    }
+    let policy = policy(&[]);
+    [Leg::Ims, Leg::Access].map(|towards| {
+        let carried = policy.carry(&headers, towards);
+        carried.text(name).map(str::to_owned)
+    })
+}
+
+/// What crosses although it is written by no leg: name, a value, whether it reaches the
+/// IMS, whether it reaches a browser.
+const CARRIED: &[(HeaderName, &str, bool, bool)] = &[
+    (
+        HeaderName::PAssertedIdentity,
+        "<sip:a@ims.test>",
+        false,
+        true,
+    ),
+    (HeaderName::PAssociatedUri, "<sip:a@ims.test>", false, true),
+    (HeaderName::PCalledPartyId, "<sip:a@ims.test>", false, true),
+    (HeaderName::Privacy, "id", true, true),
+    (
+        HeaderName::Authorization,
+        "Digest username=\"a\", response=\"b\"",
+        true,
+        false,
+    ),
+    (
+        HeaderName::ProxyAuthorization,
+        "Digest username=\"a\"",
+        true,
+        false,
+    ),
+    (
+        HeaderName::WwwAuthenticate,
+        "Digest realm=\"a\", nonce=\"b\"",
+        false,
+        true,
+    ),
+    (
+        HeaderName::ProxyAuthenticate,
+        "Digest realm=\"a\", nonce=\"b\"",
+        false,
+        true,
+    ),
+    (
+        HeaderName::AuthenticationInfo,
+        "nextnonce=\"a\"",
+        false,
+        true,
+    ),
+    (
+        HeaderName::ProxyAuthenticationInfo,
+        "nextnonce=\"a\"",
+        false,
+        true,
+    ),
+    (HeaderName::Reason, "Q.850;cause=16", true, true),
+    (
+        HeaderName::SessionId,
+        "ab30317f1a784dc48ff824d0d3715d86",
+        true,
+        true,
+    ),
+    (HeaderName::Subject, "tea", true, true),
+    (HeaderName::Priority, "urgent", true, true),
+    (
+        HeaderName::PPreferredService,
+        "urn:urn-7:3gpp-service.ims.icsi.mmtel",
+        true,
+        false,
+    ),
+    (
+        HeaderName::AcceptContact,
+        "*;+g.3gpp.icsi-ref=\"x\"",
+        true,
+        false,
+    ),
+    (HeaderName::RejectContact, "*;automata", true, false),
+    (HeaderName::RequestDisposition, "no-fork", true, false),
+    (HeaderName::FeatureCaps, "*;+g.3gpp.srvcc", false, true),
+    (
+        HeaderName::AlertInfo,
+        "<urn:alert:service:call-waiting>",
+        false,
+        true,
+    ),
+];
+
+#[test]
+fn every_row_does_what_it_says_with_a_harmless_value() {
+    for row in &gm::ROWS {
+        let listed = CARRIED.iter().find(|(name, ..)| *name == row.header);
+        let (value, to_ims, to_access) = match listed {
+            Some((_, value, to_ims, to_access)) => (*value, *to_ims, *to_access),
+            None => ("anything", false, false),
+        };
+        let crossed = crosses(&row.header, value, None).map(|value| value.is_some());
+        assert_eq!(crossed, [to_ims, to_access], "{}", row.header);
+    }
+}
+
+#[test]
+fn every_row_is_there_once_and_what_crosses_has_a_row() {
+    for (at, row) in gm::ROWS.iter().enumerate() {
+        let again = gm::ROWS[at + 1..]
+            .iter()
+            .any(|other| other.header == row.header);
+        assert!(!again, "{} twice", row.header);
+    }
+    for (name, ..) in CARRIED {
+        assert!(gm::ROWS.iter().any(|row| row.header == *name), "{name}");
+    }
+}
+
+#[test]
+fn a_bearer_token_stays_here_and_so_does_a_forged_proof() {
+    for value in [
+        "Bearer eyJh.bC.dE",
+        "Digest username=\"a\", response=\"\", integrity-protected=\"auth-done\"",
+    ] {
+        let [to_ims, _] = crosses(&HeaderName::Authorization, value, None);
+        assert_eq!(to_ims, None, "{value}");
+    }
+}
+
+#[test]
+fn credentials_cross_byte_for_byte() {
+    let odd = "Digest  username=\"a\" ,response=\"b\",  nc=00000001,qop = auth";
+    let [to_ims, _] = crosses(&HeaderName::Authorization, odd, None);
+    assert_eq!(to_ims.as_deref(), Some(odd));
+}
+
+#[test]
+fn auth_int_is_taken_out_of_a_challenge() {
+    let table = [
+        (
+            "Digest nonce=\"a\", qop=\"auth,auth-int\"",
+            Some("Digest nonce=\"a\", qop=\"auth\""),
+        ),
+        (
+            "Digest nonce=\"a\", qop=\"auth\"",
+            Some("Digest nonce=\"a\", qop=\"auth\""),
+        ),
+        ("Digest nonce=\"a\"", Some("Digest nonce=\"a\"")),
+        ("Digest nonce=\"a\", qop=\"auth-int\"", None),
+        ("Bearer realm=\"a\"", None),
+    ];
+    for (core, browser) in table {
+        let [_, to_access] = crosses(&HeaderName::WwwAuthenticate, core, None);
+        assert_eq!(to_access.as_deref(), browser, "{core}");
+    }
+}
+
+#[test]
+fn who_wants_privacy_gets_it_at_the_border() {
+    let asserted = |privacy| {
+        let beside = Some((HeaderName::Privacy, privacy));
+        crosses(&HeaderName::PAssertedIdentity, "<sip:a@ims.test>", beside)[1].is_some()
+    };
+    assert!(asserted("none"));
+    for privacy in ["id", "user;id", "header", "what\"ever"] {
+        assert!(!asserted(privacy), "{privacy}");
+    }
+}
+
+#[test]
+fn nothing_is_fetched_and_nobody_is_called_back_by_a_strangers_word() {
+    for value in [
+        "<http://10.0.0.1/ring.wav>",
+        "<urn:alert:x>, <http://10.0.0.1/a>",
+    ] {
+        assert_eq!(crosses(&HeaderName::AlertInfo, value, None), [None, None]);
+    }
+    assert_eq!(
+        crosses(&HeaderName::Priority, "psap-callback", None),
+        [None, None]
+    );
+}
+
+#[test]
+fn unknown_headers_cross_only_if_the_operator_says_so() {
+    let mut headers = Headers::new();
+    headers.push(HeaderName::from_static("X-Ticket"), "17");
+    headers.push(HeaderName::from_static("X-Other"), "18");
+    let carried = policy(&["x-ticket"]).carry(&headers, Leg::Ims);
+    assert_eq!(carried.len(), 1);
+    assert_eq!(
+        carried.text(&HeaderName::from_static("X-Ticket")),
+        Some("17")
+    );
+    assert!(policy(&[]).carry(&headers, Leg::Access).is_empty());
+}
