@@ -30,7 +30,7 @@ use signaling::message::{
 use call::Call;
 pub use numbers::Service;
 use registrar::Registrar;
-pub use registrar::User;
+pub use registrar::{User, answer as digest_answer};
 use sip::Bench;
 pub use sip::Hop;
 

@@ -256,8 +256,10 @@ impl User {
     }
 }
 
-/// RFC 2617 §3.2.2, with and without qop.
-pub(crate) fn answer(digest: &Digest, username: &str, password: &str, method: &str) -> String {
+/// What answers a challenge: RFC 2617 §3.2.2, with and without qop. The digest holds
+/// realm, nonce, uri and, with qop, nc and cnonce.
+#[must_use]
+pub fn answer(digest: &Digest, username: &str, password: &str, method: &str) -> String {
     let get = |name: &str| digest.get(name).unwrap_or_default();
     let ha1 = md5_hex(&format!("{username}:{}:{password}", get("realm")));
     let ha2 = md5_hex(&format!("{method}:{}", get("uri")));
