@@ -7,38 +7,47 @@ use std::io::IsTerminal;
 use iq::Leg;
 use signaling::Event;
 use signaling::event::{Origin, RegistrationFailure};
-use tracing::{Level, debug, error, info, info_span, warn};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata, debug, error, info, info_span, warn};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Log, LogFormat};
 
 /// Starts the log.
 pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&log.level)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let started = match resolve(log.format) {
-        LogFormat::Auto | LogFormat::Text => builder
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_target(false)
-            .try_init(),
-        LogFormat::Json => builder
+    let levels = EnvFilter::builder().parse(&log.level)?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    let lines: Box<dyn Layer<_> + Send + Sync> = match resolve(log.format) {
+        LogFormat::Auto | LogFormat::Text => {
+            lines.with_ansi(std::io::stderr().is_terminal()).boxed()
+        }
+        LogFormat::Json => lines
             .json()
-            .with_target(false)
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
-            .try_init(),
-        LogFormat::Journal => builder
-            .with_ansi(false)
-            .event_format(JournalLine)
-            .try_init(),
+            .boxed(),
+        LogFormat::Journal => lines.with_ansi(false).event_format(JournalLine).boxed(),
     };
-    started.map_err(|error| anyhow::anyhow!("log: {error}"))
+    let subscriber = tracing_subscriber::registry()
+        .with(lines.with_filter(filter_fn(is_ours)))
+        .with(levels);
+    // Set without the bridge from the `log` crate: libraries that use it print whole
+    // messages, credentials included, when they trace.
+    tracing::subscriber::set_global_default(subscriber)?;
+    Ok(())
+}
+
+/// Libraries know nothing of what must not be logged, so none of them is heard.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let room = metadata.target().split("::").next().unwrap_or_default();
+    ["gatehouse", "transport"].contains(&room)
 }
 
 fn resolve(format: LogFormat) -> LogFormat {

@@ -472,6 +472,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_core_is_reached_by_tls_only_if_its_name_is_vouched_for() {
+        use crate::tls::{self, CertificateSource, Certificates};
+        use tokio::io::AsyncReadExt;
+        let folder = std::env::temp_dir().join(format!("endpoint-tls-{}", std::process::id()));
+        let certificates = Certificates::load(CertificateSource::SelfSigned {
+            folder: folder.clone(),
+            names: vec!["pcscf.ims.test".into()],
+        })
+        .unwrap();
+        let acceptor = certificates.acceptor().unwrap();
+        let core = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = core.local_addr().unwrap();
+        for (name, good) in [("pcscf.ims.test", true), ("evil.ims.test", false)] {
+            let mut endpoints = endpoints(46500..=46599);
+            endpoints.settings.tls = Some(Tls {
+                connector: tls::connector(&folder.join("self-signed.crt")).unwrap(),
+                server_name: ServerName::try_from(name).unwrap(),
+            });
+            let id = EndpointId(1);
+            let local = opened(endpoints.open(id));
+            let bytes = Bytes::from_static(OPTIONS);
+            assert!(
+                endpoints
+                    .transmit(id, SipTransport::Tls, to, bytes)
+                    .is_none()
+            );
+            let (stream, from) = core.accept().await.unwrap();
+            assert_eq!(from, local);
+            if good {
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                let mut read = vec![0; OPTIONS.len()];
+                stream.read_exact(&mut read).await.unwrap();
+                assert_eq!(read, OPTIONS);
+            } else {
+                let _ = acceptor.accept(stream).await;
+                assert!(matches!(
+                    endpoints.next().await,
+                    Input::ImsTransportFailed {
+                        transport: SipTransport::Tls,
+                        ..
+                    }
+                ));
+            }
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
     async fn an_absent_core_is_reported_on_each_transport() {
         let mut endpoints = endpoints(46300..=46399);
         let id = EndpointId(1);
