@@ -149,15 +149,36 @@ impl Stage<'_> {
         Telephone::start(&self.folder, n, user, frequency, answer)
     }
 
-    /// A user whose telephone follows scripts, registered.
-    pub fn scripted(&self, transport: &'static str) -> anyhow::Result<Scripted> {
+    /// A user whose telephone follows scripts when it is called, registered.
+    pub fn called(&self) -> anyhow::Result<Scripted> {
+        // Requests above 1300 bytes come by TCP, and sipp has one transport at a time.
         let scripted = Scripted {
             n: 4,
             user: "gina",
-            transport,
+            transport: "t1",
         };
         scripted.register(&self.folder)?;
         Ok(scripted)
+    }
+
+    /// A user whose telephone follows scripts and calls, registered.
+    pub fn calling(&self) -> anyhow::Result<Scripted> {
+        let scripted = Scripted {
+            n: 5,
+            user: "hugo",
+            transport: "u1",
+        };
+        scripted.register(&self.folder)?;
+        Ok(scripted)
+    }
+
+    /// Demands that the gateway answer a tab's REGISTER with success so many times.
+    pub fn expect_registrations(&mut self, count: usize) {
+        let filter = format!(
+            "sip.Status-Code == 200 && sip.CSeq.method == \"REGISTER\" && tcp.srcport == {}",
+            gateway::PORT
+        );
+        self.expect("registration", filter, count);
     }
 
     /// The user of a tab: each case has its own, so that a binding that outlives a closed tab is

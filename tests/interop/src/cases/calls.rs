@@ -6,7 +6,6 @@ use anyhow::{Context, ensure};
 
 use crate::lab::{PATIENCE, Stage};
 use crate::network;
-use crate::sipp::Scripted;
 use crate::telephone::{Answer, Telephone};
 use crate::tone;
 
@@ -103,7 +102,7 @@ pub(super) fn two_users(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 }
 
 pub(super) fn early_media(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let scripted = stage.scripted("t1")?;
+    let scripted = stage.called()?;
     tone::write_a_law(&stage.folder.join("gina/tone.raw"), EMIL, 10)?;
     let scenario = include_str!("../../sipp/early-media.xml");
     let mut script = scripted.run(&stage.folder, "early-media", scenario, "")?;
@@ -126,11 +125,8 @@ pub(super) fn early_media(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 }
 
 pub(super) fn offerless(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let scripted = Scripted {
-        transport: "u1",
-        ..stage.scripted("u1")?
-    };
-    tone::write_a_law(&stage.folder.join("gina/tone.raw"), EMIL, 10)?;
+    let scripted = stage.calling()?;
+    tone::write_a_law(&stage.folder.join("hugo/tone.raw"), EMIL, 10)?;
     stage.register("alice")?;
     let scenario = include_str!("../../sipp/offerless.xml");
     let alice = stage.user("alice");
@@ -156,7 +152,7 @@ pub(super) fn offerless(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 }
 
 pub(super) fn reliable_provisional(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let scripted = stage.scripted("t1")?;
+    let scripted = stage.called()?;
     let scenario = include_str!("../../sipp/reliable.xml");
     let mut script = scripted.run(&stage.folder, "reliable", scenario, "")?;
     stage.register("alice")?;

@@ -27,7 +27,7 @@ pub(super) fn telephones(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 
 pub(super) fn scripts(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let mut dora = stage.telephone("dora", DORA, Answer::Manual)?;
-    let gina = stage.scripted("t1")?;
+    let gina = stage.called()?;
 
     let mut script = gina.run(
         &stage.folder,

@@ -68,7 +68,7 @@ pub(super) fn dtmf_in(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 }
 
 pub(super) fn dtmf_info(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let scripted = stage.scripted("t1")?;
+    let scripted = stage.called()?;
     let scenario = include_str!("../../sipp/info.xml");
     let mut script = scripted.run(&stage.folder, "info", scenario, "")?;
     stage.register("alice")?;

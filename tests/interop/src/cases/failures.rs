@@ -10,7 +10,7 @@ use crate::lab::{PATIENCE, Stage};
 use crate::telephone::Answer;
 
 pub(super) fn cancel_before_ringing(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let scripted = stage.scripted("t1")?;
+    let scripted = stage.called()?;
     let scenario = include_str!("../../sipp/silent.xml");
     let mut script = scripted.run(&stage.folder, "silent", scenario, "")?;
     stage.register("alice")?;
@@ -77,7 +77,7 @@ pub(super) fn busy_browser(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 }
 
 pub(super) fn no_answer(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let scripted = stage.scripted("t1")?;
+    let scripted = stage.called()?;
     let scenario = include_str!("../../sipp/no-answer.xml");
     let mut script = scripted.run(&stage.folder, "no-answer", scenario, "")?;
     stage.register("alice")?;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
-use crate::gateway;
 use crate::lab::{PATIENCE, Stage};
 use crate::telephone::Answer;
 
@@ -13,11 +12,7 @@ pub(super) fn register(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     // The S-CSCF challenges a refresh again.
     stage.tell("alice", "register")?;
     std::thread::sleep(Duration::from_millis(700));
-    let filter = format!(
-        "sip.Status-Code == 200 && sip.CSeq.method == \"REGISTER\" && tcp.srcport == {}",
-        gateway::PORT
-    );
-    stage.expect("the refresh is answered", filter, 2);
+    stage.expect_registrations(2);
     Ok(())
 }
 
