@@ -92,8 +92,12 @@ pub const CASES: &[Case] = &[
         run: dialogs::dtmf_in,
     },
     Case {
-        name: "dtmf-info",
-        run: dialogs::dtmf_info,
+        name: "dtmf-info-out",
+        run: dialogs::dtmf_info_out,
+    },
+    Case {
+        name: "dtmf-info-in",
+        run: dialogs::dtmf_info_in,
     },
     Case {
         name: "cancel-before-ringing",
