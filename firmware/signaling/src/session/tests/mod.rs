@@ -3,6 +3,7 @@
 //! the ladder is what is compared.
 #![allow(clippy::unwrap_used)]
 
+mod any_order;
 mod call_in;
 mod call_out;
 mod ending;

@@ -1,5 +1,6 @@
 //! The played world around one session.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,14 +11,14 @@ use iq::{
     Private, Reply, Reserved, SessionId, SessionReport, UnixTime,
 };
 use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+use rand_core::{Rng, SeedableRng};
 
 use super::ladder::{describe_configure, describe_headers, describe_request, describe_response};
 use super::sdp_text::{Browser, Phone};
 use super::{BROWSER, IMS, status};
 use crate::config::CallConfig;
 use crate::event::{CallRecord, EndReason, Event};
-use crate::message::{HeaderName, Headers, Method, NameAddr, Request, Response};
+use crate::message::{HeaderName, Headers, Method, NameAddr, Request, Response, StatusCode};
 use crate::session::{Outside, Session, Target};
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
 
@@ -41,6 +42,15 @@ pub(super) struct World {
     requests: Vec<(Leg, ClientTransactionId, Request)>,
     responses: Vec<(Leg, ServerTransactionId, Response)>,
     pub(super) record: Option<Box<CallRecord>>,
+    /// Requests of the peers: who asked, what, and what the final answer was.
+    asked: BTreeMap<ServerTransactionId, (Leg, Method, Option<StatusCode>)>,
+    /// INVITEs of the box that have no final answer.
+    open_invites: BTreeSet<(Leg, ClientTransactionId)>,
+    /// Requests of the box that have a final answer.
+    answered: BTreeSet<ClientTransactionId>,
+    /// What broke a rule that always holds.
+    breaches: Vec<String>,
+    releases: usize,
 }
 
 impl World {
@@ -61,7 +71,53 @@ impl World {
             requests: Vec::new(),
             responses: Vec::new(),
             record: None,
+            asked: BTreeMap::new(),
+            open_invites: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            breaches: Vec::new(),
+            releases: 0,
         }
+    }
+
+    /// The rules that always hold.
+    #[track_caller]
+    pub(super) fn check(&self, seed: u64) {
+        assert!(
+            self.breaches.is_empty(),
+            "seed {seed}: {:?}\n{}",
+            self.breaches,
+            self.ladder
+        );
+    }
+
+    fn note_answer(&mut self, transaction: ServerTransactionId, status: StatusCode) {
+        let Some((_, method, answered)) = self.asked.get_mut(&transaction) else {
+            return self.breaches.push(format!("{status} to nothing"));
+        };
+        if !status.is_final() {
+            return;
+        }
+        let is_copy = *answered == Some(status) && status.is_success();
+        if answered.is_some() && !is_copy {
+            self.breaches
+                .push(format!("{status} to {method} after {answered:?}"));
+        }
+        *answered = Some(status);
+    }
+
+    fn note_invite(&mut self, leg: Leg, id: ClientTransactionId) {
+        if self.open_invites.iter().any(|(other, _)| *other == leg) {
+            self.breaches
+                .push(format!("two INVITEs at once to {leg:?}"));
+        }
+        let is_asked = |(from, method, answered): &(Leg, Method, Option<StatusCode>)| {
+            *from == leg && *method == Method::Invite && answered.is_none()
+        };
+        if self.asked.values().any(is_asked) {
+            self.breaches
+                .push(format!("INVITE to {leg:?} before its own is answered"));
+        }
+        self.open_invites.insert((leg, id));
     }
 
     fn line(&mut self, who: &str, arrow: &str, what: &str) {
@@ -119,6 +175,9 @@ impl Outside for World {
         let text = describe_request(&request);
         self.leg_line(leg, "<", &text);
         let id = ClientTransactionId(self.id());
+        if request.method == Method::Invite {
+            self.note_invite(leg, id);
+        }
         self.requests.push((leg, id, request));
         Some(id)
     }
@@ -138,6 +197,7 @@ impl Outside for World {
     fn respond(&mut self, leg: Leg, transaction: ServerTransactionId, response: Response) {
         let text = describe_response(&response);
         self.leg_line(leg, "<", &text);
+        self.note_answer(transaction, response.status);
         self.responses.push((leg, transaction, response));
     }
 
@@ -165,6 +225,10 @@ impl Outside for World {
             Command::Release { .. } => "Release".to_owned(),
             Command::Audit => "Audit".to_owned(),
         };
+        if self.releases > 0 {
+            self.breaches.push(format!("{text} after Release"));
+        }
+        self.releases += usize::from(text == "Release");
         self.line("  media", "<", &text);
     }
 
@@ -237,6 +301,9 @@ impl Call {
         };
         let id = SessionId { epoch: 1, n: 1 };
         let transaction = ServerTransactionId(FIRST_INVITE);
+        world
+            .asked
+            .insert(transaction, (caller, Method::Invite, None));
         match Session::start(id, caller, transaction, invite, target, &mut world) {
             Some(session) => Ok(Call {
                 session,
@@ -362,6 +429,10 @@ impl Call {
         };
         let text = format!("{}{fork}", describe_response(&response));
         self.world.leg_line(leg, ">", &text);
+        if response.status.is_final() {
+            self.world.open_invites.remove(&(leg, id));
+            self.world.answered.insert(id);
+        }
         self.session
             .handle_response(leg, id, response, &mut self.world);
     }
@@ -378,6 +449,8 @@ impl Call {
         let id = *id;
         self.world
             .leg_line(leg, ">", &format!("({method}: {failure:?})"));
+        self.world.open_invites.remove(&(leg, id));
+        self.world.answered.insert(id);
         self.session
             .handle_failed(leg, id, failure, &mut self.world);
     }
@@ -389,6 +462,8 @@ impl Call {
         let request = self.build(leg, method, number, body, headers);
         self.world.leg_line(leg, ">", &describe_request(&request));
         let transaction = ServerTransactionId(u64::from(number) + 1000);
+        let asked = (leg, request.method.clone(), None);
+        self.world.asked.insert(transaction, asked);
         self.session
             .handle_request(leg, transaction, request, &mut self.world);
     }
@@ -551,6 +626,82 @@ fn add_headers(headers: &mut Headers, lines: &str) {
     for line in lines.lines() {
         let (name, value) = line.split_once(": ").unwrap();
         headers.push(HeaderName::known(name.as_bytes()).unwrap(), value);
+    }
+}
+
+/// For scripts that choose at random among what is possible.
+impl Call {
+    /// The method of some request of the box to a peer that has no final answer.
+    pub(super) fn some_request(&self, leg: Leg, rng: &mut ChaCha20Rng) -> Option<Method> {
+        let open: Vec<&Method> = self
+            .world
+            .requests
+            .iter()
+            .filter(|(to, id, _)| *to == leg && !self.world.answered.contains(id))
+            .map(|(_, _, request)| &request.method)
+            .collect();
+        let at = usize::try_from(rng.next_u32())
+            .unwrap()
+            .checked_rem(open.len())?;
+        Some(open[at].clone())
+    }
+
+    /// The tag of a peer: its own if it called, else the one of a fork.
+    pub(super) fn tag_of(&self, leg: Leg, fork: &str) -> String {
+        let is_called = |(to, _, request): &&(Leg, ClientTransactionId, Request)| {
+            *to == leg && request.headers.to().unwrap().tag().is_none()
+        };
+        match self.world.requests.iter().find(is_called) {
+            Some(_) => fork.to_owned(),
+            None => "caller".to_owned(),
+        }
+    }
+
+    /// RSeq of the last reliable response to a peer.
+    pub(super) fn last_rseq(&self, leg: Leg) -> Option<u32> {
+        let mut last = self.world.responses.iter().rev();
+        let found = last.find(|(to, _, response)| {
+            *to == leg && response.headers.rseq().is_ok_and(|rseq| rseq.is_some())
+        });
+        Some(found?.2.headers.rseq().unwrap()?.0)
+    }
+
+    /// Acknowledges the last acceptance, if there is one.
+    pub(super) fn try_ack(&mut self, leg: Leg, body: Option<Bytes>) {
+        let is_accepted = self.world.responses.iter().any(|(to, _, response)| {
+            *to == leg
+                && response.is_success()
+                && response.headers.cseq().unwrap().method == Method::Invite
+        });
+        if is_accepted {
+            self.ack(leg, body);
+        }
+    }
+
+    /// Takes the first INVITE back, as long as it has no final answer.
+    pub(super) fn try_cancel(&mut self) {
+        let (leg, _, answered) = &self.world.asked[&ServerTransactionId(FIRST_INVITE)];
+        if answered.is_none() {
+            self.cancel(*leg, "");
+        }
+    }
+
+    /// The peers answer all that is open.
+    pub(super) fn answer_everything(&mut self) {
+        for leg in [BROWSER, IMS] {
+            let open: Vec<Method> = self
+                .world
+                .requests
+                .iter()
+                .filter(|(to, id, _)| *to == leg && !self.world.answered.contains(id))
+                .map(|(_, _, request)| request.method.clone())
+                .collect();
+            for method in open.iter().rev() {
+                let code = if *method == Method::Invite { 487 } else { 200 };
+                let tag = self.tag_of(leg, "phone");
+                self.answer_with(leg, method, code, &tag, None, "");
+            }
+        }
     }
 }
 
