@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 use iq::Leg;
 use signaling::Event;
@@ -93,8 +94,45 @@ where
     }
 }
 
-/// Logs what signaling tells.
-pub(crate) fn event(event: &Event) {
+/// Logs what signaling tells, and holds its breath when strangers make it talk too much.
+#[derive(Debug, Default)]
+pub(crate) struct EventLog {
+    /// When the current second began, and how many provoked lines it has had.
+    second: Option<(Instant, u32)>,
+    withheld: u64,
+}
+
+impl EventLog {
+    /// Logs one event.
+    pub(crate) fn log(&mut self, event: &Event, now: Instant) {
+        let provoked = matches!(
+            event,
+            Event::Security { .. } | Event::RegistrationFailed { .. } | Event::FlowClosed { .. }
+        );
+        if !provoked || self.allows(now) {
+            log(event);
+        }
+    }
+
+    fn allows(&mut self, now: Instant) -> bool {
+        let (began, lines) = match self.second {
+            Some((began, lines)) if now.duration_since(began) < SECOND => (began, lines + 1),
+            _ => {
+                if self.withheld > 0 {
+                    warn!(withheld = self.withheld, "more of the same was not logged");
+                    self.withheld = 0;
+                }
+                (now, 1)
+            }
+        };
+        self.second = Some((began, lines));
+        let allowed = lines <= PROVOKED_LINES;
+        self.withheld += u64::from(!allowed);
+        allowed
+    }
+}
+
+fn log(event: &Event) {
     match event {
         Event::CallStarted { .. }
         | Event::CallRinging { .. }
@@ -196,5 +234,24 @@ fn leg(leg: Leg) -> &'static str {
     match leg {
         Leg::Access => "browser",
         Leg::Ims => "ims",
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Lines a second that strangers can cause.
+const PROVOKED_LINES: u32 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_fill_the_disk_with_log_lines() {
+        let mut log = EventLog::default();
+        let now = Instant::now();
+        let logged = (0..1000).filter(|_| log.allows(now)).count();
+        assert_eq!((logged, log.withheld), (20, 980));
+        assert!(log.allows(now + SECOND));
+        assert_eq!(log.withheld, 0);
     }
 }

@@ -17,7 +17,7 @@ use transport::endpoint::{self, Endpoints};
 use transport::flow::{Arrival, FlowSender};
 use transport::pulse::Pulse;
 
-use crate::log;
+use crate::log::EventLog;
 use crate::media_task::Request;
 use crate::records::Recorder;
 use crate::run::fresh_seed;
@@ -103,6 +103,7 @@ struct Shell<'a> {
     signaling: Signaling,
     endpoints: Endpoints,
     flows: HashMap<FlowId, FlowSender>,
+    events: EventLog,
     /// What media had no room for.
     undelivered: VecDeque<Command>,
 }
@@ -118,6 +119,7 @@ impl<'a> Shell<'a> {
             ),
             endpoints: Endpoints::new(task.endpoints.clone(), Arc::clone(&task.ims_counters)),
             flows: HashMap::new(),
+            events: EventLog::default(),
             undelivered: VecDeque::new(),
         }
     }
@@ -225,7 +227,7 @@ impl<'a> Shell<'a> {
     }
 
     fn tell(&mut self, event: &Event) {
-        log::event(event);
+        self.events.log(event, Instant::now());
         if let Event::CallEnded(record) = event {
             self.task.recorder.record(record);
         }
