@@ -1,7 +1,8 @@
 //! The control plane as a whole, by hand-written scripts of browsers and a P-CSCF.
 
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used)]
 
 mod boundary;
+mod calls;
 mod registration;
 mod world;

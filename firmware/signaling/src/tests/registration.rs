@@ -10,7 +10,7 @@ use crate::{EndpointId, Input, OpenFailure, QueryId, SipTransport};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A REGISTER as JsSIP writes it.
-fn register(user: &str, cseq: u32, extra: &str) -> String {
+pub(super) fn register(user: &str, cseq: u32, extra: &str) -> String {
     format!(
         "REGISTER sip:ims.test SIP/2.0
         Via: SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bK{user}{cseq}
@@ -27,7 +27,7 @@ fn register(user: &str, cseq: u32, extra: &str) -> String {
     )
 }
 
-fn credentials(user: &str, nonce: &str) -> String {
+pub(super) fn credentials(user: &str, nonce: &str) -> String {
     format!(
         "Authorization: Digest username=\"{user}@ims.test\", realm=\"ims.test\", nonce=\"{nonce}\", \
          uri=\"sip:ims.test\", response=\"0123456789abcdef0123456789abcdef\", algorithm=MD5, \

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use iq::{Now, Private, UnixTime};
+use iq::{
+    AccessTransport, Command, Fingerprint, FingerprintHash, IceCredentials, ImsAddress, Now,
+    Private, Reply, Reserve, Reserved, UnixTime,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
@@ -240,6 +243,9 @@ impl World {
                 let text = format!("{command:?}");
                 let word = text.split([' ', '(']).next().unwrap_or_default();
                 writeln!(ladder, "{at}s media <- {word}").unwrap();
+                if let Some(reply) = reply_to(&command) {
+                    self.input(Input::Iq(reply));
+                }
             }
             Output::Event(event) => self.events.push(event),
             Output::Idle => writeln!(ladder, "{at}s idle").unwrap(),
@@ -291,6 +297,35 @@ impl Asked {
     }
 }
 
+/// What a media plane with room for everybody answers.
+fn reply_to(command: &Command) -> Option<Reply> {
+    match command {
+        Command::Reserve(Reserve { session, .. }) => Some(Reply::Reserved(Reserved {
+            session: *session,
+            access: AccessTransport {
+                candidates: vec!["203.0.113.5:50000".parse().unwrap()],
+                ice: IceCredentials {
+                    ufrag: "gate".to_owned(),
+                    pwd: Private::new("0123456789012345678901".to_owned()),
+                },
+                fingerprint: Fingerprint {
+                    hash: FingerprintHash::Sha256,
+                    value: vec![0xab; 32],
+                },
+            },
+            ims: vec![ImsAddress {
+                rtp: "198.51.100.1:30000".parse().unwrap(),
+                rtcp: "198.51.100.1:30001".parse().unwrap(),
+            }],
+        })),
+        Command::Release { session } => Some(Reply::Released {
+            session: *session,
+            report: Box::default(),
+        }),
+        _ => None,
+    }
+}
+
 fn local(endpoint: EndpointId) -> SocketAddr {
     let port = 6000 + u16::try_from(endpoint.0).unwrap();
     SocketAddr::from(([198, 51, 100, 1], port))
@@ -308,10 +343,10 @@ fn summary(message: &Message) -> String {
 
 /// Text as it is written in a test, as it stands on the wire.
 pub(super) fn wire(text: &str) -> String {
-    let mut lines: Vec<&str> = text.trim().lines().map(str::trim).collect();
-    if !lines.contains(&"") {
-        lines.push("");
-        lines.push("");
+    if text.contains("\r\n\r\n") {
+        return text.to_owned();
     }
+    let mut lines: Vec<&str> = text.trim().lines().map(str::trim).collect();
+    lines.extend(["", ""]);
     lines.join("\r\n")
 }
