@@ -367,7 +367,7 @@ fn the_ims_calls_a_browser_by_its_token_and_the_browser_sees_no_core() {
 
     // The far end gives up: the browser stops ringing.
     let trying = Response::to_request(&ring, StatusCode::RINGING).with_to_tag("b");
-    world.browser(1, &String::from_utf8(trying.to_bytes().to_vec()).unwrap());
+    world.browser(1, std::str::from_utf8(&trying.to_bytes()).unwrap());
     let cancel = invite
         .lines()
         .filter(|line| {
@@ -422,7 +422,7 @@ fn while_draining_calls_go_on_and_none_begins() {
     world.core(1, &from_core("BYE", &asked, 1));
     let bye = world.browser_request(1);
     let ok = Response::to_request(&bye, StatusCode::OK);
-    world.browser(1, &String::from_utf8(ok.to_bytes().to_vec()).unwrap());
+    world.browser(1, std::str::from_utf8(&ok.to_bytes()).unwrap());
     world.pass(50 * SECOND);
     assert!(world.ladder().ends_with("idle\n"));
 }
