@@ -20,13 +20,18 @@ pub fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
     Ok(Description {
         session_id: session.origin.sess_id,
         version: session.origin.sess_version,
-        origin: host(&session.origin.unicast_address),
+        origin: host(&session.origin.unicast_address)?,
         connection: session
             .connection
-            .map(|connection| host(&connection.connection_address)),
+            .map(|connection| host(&connection.connection_address))
+            .transpose()?,
         bandwidths: session.bandwidths.into_iter().map(bandwidth).collect(),
         attributes: session.attributes.into_iter().map(attribute).collect(),
-        media: session.medias.into_iter().map(media).collect(),
+        media: session
+            .medias
+            .into_iter()
+            .map(media)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -63,8 +68,8 @@ fn check_limits(bytes: &[u8]) -> Result<(), SdpError> {
     Ok(())
 }
 
-fn media(media: sdp_types::Media) -> Media {
-    Media {
+fn media(media: sdp_types::Media) -> Result<Media, SdpError> {
+    Ok(Media {
         kind: MediaKind::from(media.media.as_str()),
         port: media.port,
         protocol: media.proto,
@@ -76,19 +81,23 @@ fn media(media: sdp_types::Media) -> Media {
         connection: media
             .connections
             .first()
-            .map(|connection| host(&connection.connection_address)),
+            .map(|connection| host(&connection.connection_address))
+            .transpose()?,
         bandwidths: media.bandwidths.into_iter().map(bandwidth).collect(),
         attributes: media.attributes.into_iter().map(attribute).collect(),
-    }
+    })
 }
 
 /// An address may carry a time to live after a slash, RFC 8866 §5.7.
-fn host(address: &str) -> Host {
+fn host(address: &str) -> Result<Host, SdpError> {
     let bare = address.split('/').next().unwrap_or_default();
-    match bare.parse() {
+    if bare.is_empty() {
+        return Err(SdpError::Malformed("no address".to_owned()));
+    }
+    Ok(match bare.parse() {
         Ok(ip) => Host::Ip(ip),
         Err(_) => Host::Name(bare.to_owned()),
-    }
+    })
 }
 
 fn bandwidth(bandwidth: sdp_types::Bandwidth) -> Bandwidth {
