@@ -93,13 +93,13 @@ impl Uri {
     #[must_use]
     pub fn is_equivalent(&self, other: &Uri) -> bool {
         match (self, other) {
+            _ if self == other => true,
             (Uri::Sip(one), Uri::Sip(two)) => one.is_equivalent(two),
             (Uri::Tel(one), Uri::Tel(two)) => one.is_equivalent(two),
             (Uri::Urn(one), Uri::Urn(two)) => {
                 // RFC 8141 §3: the namespace has no case; services (RFC 5031 §4) neither.
                 one.as_str().eq_ignore_ascii_case(two.as_str())
             }
-            (Uri::Other(one), Uri::Other(two)) => one == two,
             _ => false,
         }
     }
