@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::tally::Tally;
-use crate::{tools, verbs, workspace};
+use crate::{newcomer, tools, verbs, workspace};
 
 /// A part of the test run; the order here is the order they run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -69,7 +69,7 @@ impl Lane {
             }
             Lane::Fuzz => counted(&mut verbs::fuzz_taste()?),
             Lane::Interop => counted(&mut verbs::interop_command()?),
-            Lane::Demo => counted(&mut verbs::demo_check()?),
+            Lane::Demo => newcomer::check(),
         }
     }
 }

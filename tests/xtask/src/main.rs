@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo xtask` alone lists them. Each installs what it needs.
 
 mod lanes;
+mod newcomer;
 mod tally;
 mod tools;
 mod verbs;

@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::{tools, workspace};
@@ -18,17 +18,16 @@ pub(crate) enum Bench {
 
 /// Bundles the page, builds the gateway with its lab core and runs it in the foreground.
 pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    bundle()?;
-    println!("building gatehouse");
-    let gatehouse = workspace::build("gatehouse", &["lab"])?;
-    let mut demo = workspace::command(gatehouse);
-    demo.arg("demo").args(arguments);
-    code(&mut demo)
+    code(demo_command()?.args(arguments))
 }
 
-/// The demo driven by a scripted browser.
-pub(crate) fn demo_check() -> anyhow::Result<Command> {
-    bail!("the scripted demo is not in the tree yet")
+/// The demo, with everything it needs in place.
+pub(crate) fn demo_command() -> anyhow::Result<Command> {
+    bundle()?;
+    println!("building gatehouse");
+    let mut demo = workspace::command(workspace::build("gatehouse", &["lab"])?);
+    demo.arg("demo");
+    Ok(demo)
 }
 
 /// Bundles the softphone page from its locked packages.
