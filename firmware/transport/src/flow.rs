@@ -176,6 +176,7 @@ where
     } else {
         WebSocketStream::from_partially_read(stream, early.to_vec(), Role::Server, config).await
     };
+    drop(early);
     let mut flow = Flow {
         id,
         socket,

@@ -78,6 +78,14 @@ struct Shared {
     counters: Arc<AccessCounters>,
 }
 
+/// A connection whose handshake is answered.
+struct Upgraded<S> {
+    stream: S,
+    /// What came right behind the handshake.
+    early: BytesMut,
+    place: Place,
+}
+
 impl Access {
     /// Binds every address, or none. `next_flow` outlives the listener, so that a flow's
     /// number is never used twice.
@@ -149,16 +157,38 @@ impl Shared {
         }
         let shared = Arc::clone(self);
         tokio::spawn(async move {
-            let _place = place;
             match &shared.settings.tls {
-                None => shared.converse(stream, remote).await,
+                None => {
+                    let upgraded = shared.converse(stream, remote).await;
+                    shared.hand_over(upgraded, remote, place);
+                }
                 Some(acceptor) => {
                     if let Some(stream) = shared.secure(acceptor, stream).await {
-                        shared.converse(stream, remote).await;
+                        let upgraded = shared.converse(stream, remote).await;
+                        shared.hand_over(upgraded, remote, place);
                     }
                 }
             }
         });
+    }
+
+    /// Gives a flow a task of its own: what the handshake needed is not kept for its
+    /// whole life.
+    fn hand_over<S>(
+        self: &Arc<Self>,
+        upgraded: Option<Upgraded<S>>,
+        remote: SocketAddr,
+        place: Place,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if let Some(upgraded) = upgraded {
+            let shared = Arc::clone(self);
+            tokio::spawn(async move {
+                let _place = place;
+                shared.run_flow(upgraded, remote).await;
+            });
+        }
     }
 
     async fn secure(
@@ -182,44 +212,42 @@ impl Shared {
     }
 
     /// Answers requests until one of them turns the connection into a flow.
-    async fn converse<S>(&self, mut stream: S, remote: SocketAddr)
+    async fn converse<S>(&self, mut stream: S, remote: SocketAddr) -> Option<Upgraded<S>>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut buffer = BytesMut::with_capacity(USUAL_HEAD);
         for asked in 0..REQUESTS_PER_CONNECTION {
-            let head = match self.read_head(&mut stream, &mut buffer, asked > 0).await {
-                Ok(Some(len)) => buffer.split_to(len),
-                Ok(None) => return,
-                Err(refusal) => return self.refuse(&mut stream, refusal).await,
+            let decision = match self.read_head(&mut stream, &mut buffer, asked > 0).await {
+                Ok(Some(len)) => http::decide(&buffer.split_to(len), &self.settings.policy),
+                Ok(None) => return None,
+                Err(refusal) => Decision::Refuse(refusal),
             };
-            match http::decide(&head, &self.settings.policy) {
-                Decision::Refuse(refusal) => return self.refuse(&mut stream, refusal).await,
-                Decision::Page(request) => {
-                    if let Err(refusal) = self.serve(&mut stream, &request).await {
-                        return self.refuse(&mut stream, refusal).await;
+            let refusal = match decision {
+                Decision::Refuse(refusal) => refusal,
+                Decision::Page(request) => match self.serve(&mut stream, &request).await {
+                    Ok(()) if request.keep_alive => continue,
+                    Ok(()) => break,
+                    Err(refusal) => refusal,
+                },
+                Decision::Upgrade { accept } => match self.admission.flow(remote.ip()) {
+                    None => Refusal::Overload,
+                    Some(place) => {
+                        let response = http::upgrade_response(&accept);
+                        self.write(&mut stream, &response).await.ok()?;
+                        return Some(Upgraded {
+                            stream,
+                            early: buffer,
+                            place,
+                        });
                     }
-                    if !request.keep_alive {
-                        break;
-                    }
-                }
-                Decision::Upgrade { accept } => {
-                    let Some(place) = self.admission.flow(remote.ip()) else {
-                        return self.refuse(&mut stream, Refusal::Overload).await;
-                    };
-                    if self
-                        .write(&mut stream, &http::upgrade_response(&accept))
-                        .await
-                        .is_ok()
-                    {
-                        // The flow is boxed so that a page's connection stays small.
-                        Box::pin(self.run_flow(stream, buffer, remote, place)).await;
-                    }
-                    return;
-                }
-            }
+                },
+            };
+            self.refuse(&mut stream, refusal).await;
+            return None;
         }
         let _ = timeout(self.settings.handshake_time, stream.shutdown()).await;
+        None
     }
 
     /// Reads up to the end of a head: its length, or nothing if the client has no more
@@ -301,10 +329,11 @@ impl Shared {
         }
     }
 
-    async fn run_flow<S>(&self, stream: S, early: BytesMut, remote: SocketAddr, _place: Place)
+    async fn run_flow<S>(&self, upgraded: Upgraded<S>, remote: SocketAddr)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin,
     {
+        let _place = upgraded.place;
         let id = FlowId(self.next_flow.fetch_add(1, Ordering::Relaxed));
         let (sender, queue) = flow::queue();
         let opened = Arrival::Opened {
@@ -317,8 +346,8 @@ impl Shared {
         }
         let ending = flow::run(
             id,
-            stream,
-            early,
+            upgraded.stream,
+            upgraded.early,
             queue,
             &self.arrivals,
             self.settings.keepalive,
