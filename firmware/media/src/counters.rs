@@ -16,7 +16,7 @@ iq::counters! {
         pub rtcp_received: u64,
         /// Compound RTCP packets of our own.
         pub rtcp_sent: u64,
-        /// Sessions held now.
+        /// Gauge: sessions held now.
         pub sessions: u64,
         /// Connectivity checks answered.
         pub checks_answered: u64,

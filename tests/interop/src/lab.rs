@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::json;
@@ -103,11 +103,10 @@ impl Lab {
         })
     }
 
-    /// Has the gateway de-register everybody and leave, if it runs.
-    pub fn stop_gateway(&mut self) {
-        if let Some(mut gateway) = self.gateway.take() {
-            gateway.stop(Duration::from_secs(5));
-        }
+    /// Has the gateway de-register everybody and leave, if it runs; says whether it left by itself.
+    pub fn stop_gateway(&mut self) -> bool {
+        let gateway = self.gateway.take();
+        gateway.is_none_or(|mut gateway| gateway.stop(Duration::from_secs(8)))
     }
 }
 
@@ -323,14 +322,26 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The gateway lives, and no call of this case is left in it.
+    /// The gateway lives, and no call of this case is left in it, on neither plane.
     fn nothing_is_left(&mut self) -> anyhow::Result<()> {
-        if let Some(gateway) = &mut self.lab.gateway
-            && !gateway.is_running()
-        {
+        let Some(gateway) = &mut self.lab.gateway else {
+            return Ok(());
+        };
+        if !gateway.is_running() {
             bail!("the gateway ended: {}", crate::child::tail(gateway.log()));
         }
-        Ok(())
+        let started = Instant::now();
+        loop {
+            let calls = gateway.metric("gatehouse_signaling_sessions")?;
+            let relays = gateway.metric("gatehouse_media_sessions")?;
+            if calls == Some(0.0) && relays == Some(0.0) {
+                return Ok(());
+            }
+            if started.elapsed() > PATIENCE {
+                bail!("left in the gateway: {calls:?} calls, {relays:?} relays");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

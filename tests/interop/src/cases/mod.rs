@@ -143,4 +143,12 @@ pub const CASES: &[Case] = &[
         name: "core-restarted",
         run: network::core_restarted,
     },
+    Case {
+        name: "ice-restarted",
+        run: network::ice_restarted,
+    },
+    Case {
+        name: "gateway-leaves",
+        run: network::gateway_leaves,
+    },
 ];

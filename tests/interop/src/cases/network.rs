@@ -101,6 +101,30 @@ pub(super) fn core_restarted(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+pub(super) fn ice_restarted(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let mut dora = established(stage)?;
+    stage.tell("alice", "restartIce")?;
+    std::thread::sleep(Duration::from_secs(1));
+    talk(stage, &dora).context("after the restart")?;
+    stage.tell("alice", "hangup")?;
+    dora.wait("CALL_CLOSED", PATIENCE)?;
+    Ok(())
+}
+
+pub(super) fn gateway_leaves(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let mut dora = established(stage)?;
+    ensure!(stage.lab.stop_gateway(), "the gateway had to be killed");
+    dora.wait("CALL_CLOSED", PATIENCE)
+        .context("the call's end")?;
+    // It de-registers as far as a box can that never learns a password: this core challenges it.
+    let filter = format!(
+        "sip.Method == \"REGISTER\" && ip.src == {} && frame matches \"(?i)expires[:=] ?0\"",
+        network::GATEWAY
+    );
+    stage.expect("a REGISTER that removes the binding", filter, 1);
+    Ok(())
+}
+
 /// After this the gateway takes a silent browser for gone.
 const CONSENT: Duration = Duration::from_secs(20);
 
