@@ -203,8 +203,10 @@ impl<'a> Reader<'a> {
     }
 
     fn read_header(&mut self, name_at: Range<usize>, value_at: Range<usize>, is_folded: bool) {
-        let spelling = self.bytes.slice(name_at);
-        let Some(name) = HeaderName::from_bytes(&spelling) else {
+        let spelling = &self.bytes[name_at.clone()];
+        let known = HeaderName::known(spelling);
+        let Some(name) = known.or_else(|| HeaderName::other(self.bytes.slice(name_at.clone())))
+        else {
             return self.note(Fault::HeaderLine);
         };
         let index = self.headers.len();
@@ -234,10 +236,10 @@ impl<'a> Reader<'a> {
         } else {
             self.bytes.slice(value_at)
         };
-        let spelling = if *spelling == *name.as_str().as_bytes() {
+        let spelling = if self.bytes[name_at.clone()] == *name.as_str().as_bytes() {
             Bytes::new()
         } else {
-            spelling
+            self.bytes.slice(name_at)
         };
         self.headers
             .push_header(Header::received(name, spelling, value));
