@@ -92,6 +92,7 @@ pub(crate) fn fuzz(target: &str, minutes: u32) -> anyhow::Result<ExitCode> {
     if target.is_empty() {
         command.arg("list");
     } else {
+        tools::debian(&["g++"])?;
         command.args(["run", target, "--minutes", &minutes.to_string()]);
     }
     code(&mut command)
