@@ -154,14 +154,18 @@ fn answers(message: &Message, local: &str, rtp: SocketAddr, shared: &Shared) -> 
         ),
         "REGISTER" => {
             shared.registered.fetch_add(1, Ordering::Relaxed);
-            let user = uri(message.header("to")).to_owned();
-            let expires = match message.header("expires") {
-                "" => "600",
-                given => given,
+            let user = uri(message.header("to"));
+            let contact = message.header("contact");
+            let (address, asked) = match contact.split_once(";expires=") {
+                Some((address, rest)) => (address, rest.split(';').next().unwrap_or(rest)),
+                None => (contact, message.header("expires")),
+            };
+            let bound = match asked {
+                "0" => String::new(),
+                seconds => format!("Contact: {address};expires={seconds}\r\n"),
             };
             let more = format!(
-                "Contact: {};expires={expires}\r\nService-Route: <sip:orig@{local};lr>\r\nP-Associated-URI: <{user}>\r\n",
-                message.header("contact").split(";expires").next().unwrap_or_default()
+                "{bound}Service-Route: <sip:orig@{local};lr>\r\nP-Associated-URI: <{user}>\r\n"
             );
             message.response("200 OK", &more, "")
         }

@@ -124,7 +124,7 @@ async fn hold(
 /// Waits until the gateway holds nothing any more; the gauges as they then are.
 async fn settled(gateway: &Gateway) -> Result<String> {
     let mut seen = String::new();
-    for _ in 0..30 {
+    for _ in 0..SETTLE_SECONDS {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let metrics = metrics(gateway).await?;
         let held: Vec<&str> = metrics
@@ -136,7 +136,7 @@ async fn settled(gateway: &Gateway) -> Result<String> {
             return Ok(seen);
         }
     }
-    bail!("something stayed behind after 30 s: {seen}")
+    bail!("something stayed behind after {SETTLE_SECONDS} s: {seen}")
 }
 
 async fn metrics(gateway: &Gateway) -> Result<String> {
@@ -153,11 +153,15 @@ async fn metrics(gateway: &Gateway) -> Result<String> {
 }
 
 /// What must be zero when all have left.
-const GAUGES: [&str; 3] = [
-    "gatehouse_sessions",
-    "gatehouse_bindings",
-    "gatehouse_relays",
+const GAUGES: [&str; 4] = [
+    "gatehouse_signaling_registrations ",
+    "gatehouse_signaling_endpoints ",
+    "gatehouse_signaling_sessions ",
+    "gatehouse_worker_pairs_in_use{",
 ];
+
+/// A gateway keeps a user's port for the last words of calls (32 s).
+const SETTLE_SECONDS: u32 = 60;
 
 /// Seconds; each user refreshes at half of it.
 const REGISTERED_FOR: u32 = 240;
