@@ -67,7 +67,7 @@ impl Bench {
         for (pair, browser) in (0..).zip(&mut self.world.browsers) {
             let audio = browser.rtp(8, &[0xd5; 160]);
             let access = Arrival {
-                socket: Socket::Access,
+                socket: Socket::Access(0),
                 from: browser.address,
             };
             self.arrivals.push((access, browser.seal(&audio)));

@@ -246,11 +246,11 @@ impl Relays {
     ) -> Verdict {
         let result = match arrival.socket {
             Socket::Ims { pair, rtcp } => self.handle_ims(pair, rtcp, arrival.from, packet, now),
-            Socket::Access => match classify(packet.bytes()) {
+            Socket::Access(door) => match classify(packet.bytes()) {
                 Class::Rtp => self.handle_media(false, arrival.from, packet, now),
                 Class::Rtcp => self.handle_media(true, arrival.from, packet, now),
-                Class::Stun => self.handle_stun(arrival.from, packet.bytes(), now),
-                Class::Dtls => self.handle_dtls(arrival.from, packet.bytes(), now),
+                Class::Stun => self.handle_stun(Path::new(door, arrival.from), packet.bytes(), now),
+                Class::Dtls => self.handle_dtls(Path::new(door, arrival.from), packet.bytes(), now),
                 Class::Unknown => Err(Discard::UnknownProtocol),
             },
         };
@@ -327,12 +327,8 @@ impl Relays {
     }
 
     /// A connectivity check: found by the user name fragment that we gave out.
-    fn handle_stun(
-        &mut self,
-        from: SocketAddr,
-        bytes: &[u8],
-        now: Instant,
-    ) -> Result<Verdict, Discard> {
+    fn handle_stun(&mut self, path: Path, bytes: &[u8], now: Instant) -> Result<Verdict, Discard> {
+        let from = path.remote;
         let message = StunMessage::parse(bytes)?;
         match message.kind() {
             Kind::BindingRequest => {}
@@ -360,9 +356,9 @@ impl Relays {
         };
         // The answer goes out before the handshake that it may let begin.
         let at = outbox.output.len();
-        let check = relay.handle_check(&message, from, shared, now, outbox)?;
+        let check = relay.handle_check(&message, path, shared, now, outbox)?;
         let answer = Output::Transmit {
-            socket: Socket::Access,
+            socket: Socket::Access(path.door),
             to: from,
             bytes: check.answer,
         };
@@ -398,13 +394,13 @@ impl Relays {
 
     fn handle_dtls(
         &mut self,
-        from: SocketAddr,
+        path: Path,
         records: &[u8],
         now: Instant,
     ) -> Result<Verdict, Discard> {
         let slot = self
             .directory
-            .of_source(from)
+            .of_source(path.remote)
             .ok_or(Discard::UnvalidatedSource)?;
         self.spend(slot, now)?;
         let relay = self.relays[slot as usize]
@@ -419,7 +415,7 @@ impl Relays {
             config: &self.config,
             dtls: &self.dtls,
         };
-        relay.handle_dtls(records, from, shared, now, outbox)?;
+        relay.handle_dtls(records, path, shared, now, outbox)?;
         self.set_alarm(slot, now);
         Ok(Verdict::Consumed)
     }
@@ -519,11 +515,32 @@ pub struct Arrival {
     pub from: SocketAddr,
 }
 
+/// Which of a worker's sockets for browsers, as the shell counts them.
+pub type Door = u8;
+
+/// The two ends of a way to a browser: a candidate pair of RFC 8445.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Our end.
+    pub door: Door,
+    /// The browser's end.
+    pub remote: SocketAddr,
+}
+
+impl Path {
+    /// A way between two ends.
+    #[must_use]
+    pub fn new(door: Door, remote: SocketAddr) -> Self {
+        Path { door, remote }
+    }
+}
+
 /// One of a worker's sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Socket {
-    /// The one that all browsers of this worker share.
-    Access,
+    /// One of those that all browsers of this worker share: there is one for each local
+    /// address, so that an answer leaves from where the question came to.
+    Access(Door),
     /// One of the pair that a media line has on the IMS side.
     Ims {
         /// Which pair.

@@ -21,7 +21,7 @@ use crate::packet::buffer::PacketBuffer;
 use crate::packet::stun::StunMessage;
 use crate::peer::dtls;
 use crate::peer::ice::Check;
-use crate::{Config, Discard, Output, PairId, Socket, Verdict, ports};
+use crate::{Config, Discard, Output, PairId, Path, Socket, Verdict, ports};
 
 /// The media side of one session.
 pub(crate) struct Relay {
@@ -134,26 +134,26 @@ impl Relay {
     pub(crate) fn handle_check(
         &mut self,
         request: &StunMessage<'_>,
-        from: SocketAddr,
+        path: Path,
         shared: &Shared<'_>,
         now: Instant,
         outbox: &mut Outbox<'_>,
     ) -> Result<Check, Discard> {
         self.access
-            .handle_check(request, from, shared.dtls, now, outbox)
+            .handle_check(request, path, shared.dtls, now, outbox)
     }
 
     /// Takes DTLS records of the browser's.
     pub(crate) fn handle_dtls(
         &mut self,
         records: &[u8],
-        from: SocketAddr,
+        path: Path,
         shared: &Shared<'_>,
         now: Instant,
         outbox: &mut Outbox<'_>,
     ) -> Result<(), Discard> {
         self.access
-            .handle_dtls(records, from, shared.dtls, now, outbox)
+            .handle_dtls(records, path, shared.dtls, now, outbox)
     }
 
     /// Relays an RTP packet of the browser's.
@@ -214,9 +214,10 @@ impl Relay {
         line.note_heard(now);
         line.relay(Leg::Ims, packet, to.map(drop), now, outbox)?;
         self.access.seal(packet, false)?;
+        let path = to?;
         Ok(Verdict::Forward {
-            socket: Socket::Access,
-            to: to?,
+            socket: Socket::Access(path.door),
+            to: path.remote,
         })
     }
 
@@ -331,10 +332,11 @@ impl Relay {
                 }
             }
             Leg::Access => {
-                if let Ok(to) = self.access.outlet(now)
+                if let Ok(path) = self.access.outlet(now)
                     && self.access.seal(packet, rtcp).is_ok()
                 {
-                    outbox.transmit(Socket::Access, to, packet.bytes().to_vec());
+                    let bytes = packet.bytes().to_vec();
+                    outbox.transmit(Socket::Access(path.door), path.remote, bytes);
                 }
             }
         }

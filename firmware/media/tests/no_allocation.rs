@@ -52,7 +52,7 @@ fn relay(world: &mut World, sequence: u16) -> u64 {
     let now = world.now() + Duration::from_millis(20) * u32::from(sequence);
     let mut count = 0;
     for (socket, from, bytes) in [
-        (Socket::Access, "192.0.2.7:40000", sealed),
+        (Socket::Access(0), "192.0.2.7:40000", sealed),
         (
             Socket::Ims {
                 pair: PairId(0),

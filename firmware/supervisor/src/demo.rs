@@ -17,7 +17,8 @@ use crate::run::{self, Page, Started, fresh_seed};
 /// What `gatehouse demo` takes.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Port of the page, on this machine only. Without it 8080, or the next one free.
+    /// Port of the page, on this machine only. Without it 8080, or the next one free. A
+    /// phone in the same network gets one from 8443 on.
     #[arg(long)]
     port: Option<u16>,
     /// Folder with the bundled page.
@@ -86,7 +87,7 @@ fn config(arguments: &Arguments, core: &Core) -> anyhow::Result<Config> {
     let port = match arguments.port {
         Some(port) => port,
         None => (FIRST_PORT..=u16::MAX)
-            .find(|port| is_free(*port))
+            .find(|port| is_free(LOCAL, *port))
             .context("no free port for the page")?,
     };
     let state = match &arguments.state {
@@ -94,14 +95,26 @@ fn config(arguments: &Arguments, core: &Core) -> anyhow::Result<Config> {
         None => beside_program()?,
     };
     std::fs::create_dir_all(&state).with_context(|| state.display().to_string())?;
+    let network = network_address();
+    let addresses: Vec<IpAddr> = network.into_iter().chain([LOCAL]).collect();
     let media_port = (FIRST_MEDIA_PORT..=u16::MAX)
-        .find(|port| UdpSocket::bind((LOCAL, *port)).is_ok())
+        .find(|port| {
+            let mut sockets = addresses.iter().map(|ip| UdpSocket::bind((*ip, *port)));
+            sockets.all(|socket| socket.is_ok())
+        })
         .context("no free port for media")?;
+    let secure: Vec<SocketAddr> = network
+        .and_then(|ip| {
+            let port = (FIRST_SECURE_PORT..=u16::MAX).find(|port| is_free(ip, *port))?;
+            Some((ip, port).into())
+        })
+        .into_iter()
+        .collect();
     let free = || TcpListener::bind((LOCAL, 0))?.local_addr();
     let text = format!(
         "[access]\n\
-         listen = [\"{LOCAL}:{port}\"]\n\
-         tls = false\n\
+         listen = {}\n\
+         plain_listen = [\"{LOCAL}:{port}\"]\n\
          web_root = {}\n\
          [ims]\n\
          pcscf = \"{}\"\n\
@@ -113,7 +126,7 @@ fn config(arguments: &Arguments, core: &Core) -> anyhow::Result<Config> {
          count = 100\n\
          [media]\n\
          workers = 1\n\
-         access_listen = \"{LOCAL}\"\n\
+         access_listen = {}\n\
          access_port = {media_port}\n\
          [management]\n\
          listen = \"{}\"\n\
@@ -123,9 +136,11 @@ fn config(arguments: &Arguments, core: &Core) -> anyhow::Result<Config> {
          level = {}\n\
          [shutdown]\n\
          grace = \"1s\"\n",
+        json!(secure),
         quoted(&arguments.web_root)?,
         core.sip,
         core.domain,
+        json!(addresses),
         free()?,
         quoted(&state)?,
         json!(arguments.log),
@@ -148,8 +163,14 @@ fn beside_program() -> anyhow::Result<PathBuf> {
     Ok(folder.join("gatehouse-demo"))
 }
 
-fn is_free(port: u16) -> bool {
-    TcpListener::bind((LOCAL, port)).is_ok()
+fn is_free(ip: IpAddr, port: u16) -> bool {
+    TcpListener::bind((ip, port)).is_ok()
+}
+
+/// This machine's address in its network, if it is in one.
+fn network_address() -> Option<IpAddr> {
+    let address = run::default_address().ok()?;
+    (!address.is_loopback()).then_some(address)
 }
 
 /// What makes the page an invitation: logins to click and numbers to dial.
@@ -171,8 +192,19 @@ fn page_settings(users: &[User]) -> Map<String, Value> {
 
 fn greet(started: &Started, users: &[User]) {
     println!("\nGatehouse is up, on an IMS core of its own.\n");
-    for address in &started.access {
+    let (local, network): (Vec<SocketAddr>, Vec<SocketAddr>) = started
+        .access
+        .iter()
+        .copied()
+        .partition(|at| at.ip().is_loopback());
+    for address in local {
         println!("  open      http://localhost:{}", address.port());
+    }
+    for address in &network {
+        println!("  phone     https://{address}  (same network; the certificate is self-made)");
+    }
+    if network.is_empty() {
+        println!("  phone     none: this machine has no address in a network");
     }
     for user in users {
         println!("  sign in   {} / {}", user.name, user.password);
@@ -187,7 +219,7 @@ fn greet(started: &Started, users: &[User]) {
     println!("\nCtrl-C ends it.");
 }
 
-/// Everything of the demo stays on this machine.
+/// All but the page and its media stays on this machine.
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Calls of the lab's telephones at a time.
@@ -195,6 +227,9 @@ const CALLS: usize = 16;
 
 /// The page's port, if it is free.
 const FIRST_PORT: u16 = 8080;
+
+/// The page's port for others in the network, if it is free.
+const FIRST_SECURE_PORT: u16 = 8443;
 
 /// The browsers' media port, if it is free.
 const FIRST_MEDIA_PORT: u16 = 24000;

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use transport::tls::{self, Certificates};
 use transport::web_root::WebRoot;
-use transport::websocket::{self, Access};
+use transport::websocket::{self, Access, Listen};
 use transport::{endpoint, resolver, rtp};
 
 use crate::config::Config;
@@ -317,12 +317,21 @@ fn access_settings(
     if let Some(folder) = folder.as_deref().filter(|folder| !folder.is_dir()) {
         tracing::warn!(folder = %folder.display(), "[access] web_root: no such folder; no page is served");
     }
+    let acceptor = certificates
+        .as_ref()
+        .map(Certificates::acceptor)
+        .transpose()?;
+    let secured = config.access.listen.iter().map(|&address| Listen {
+        address,
+        tls: acceptor.clone(),
+    });
+    let plain = config
+        .access
+        .plain_listen
+        .iter()
+        .map(|&address| Listen { address, tls: None });
     let settings = websocket::Settings {
-        listen: config.access.listen.clone(),
-        tls: certificates
-            .as_ref()
-            .map(Certificates::acceptor)
-            .transpose()?,
+        listen: secured.chain(plain).collect(),
         policy: config.access.policy(),
         web_root: WebRoot {
             folder,
@@ -380,17 +389,13 @@ fn workers(
 ) -> anyhow::Result<Vec<(rtp::Settings, transport::pulse::Pulse)>> {
     let media = &config.media;
     let certificate = Arc::new(media::Certificate::generate()?);
-    let addresses = if !media.access_addresses.is_empty() {
-        media.access_addresses.clone()
-    } else if media.access_listen.is_unspecified() {
-        let outside = SocketAddr::from(([192, 0, 2, 1], 9));
-        let address = way_to(outside).context(
+    let mut addresses = media.told_addresses();
+    if addresses.is_empty() {
+        let address = default_address().context(
             "[media] access_addresses: say which addresses browsers reach, there is no default route",
         )?;
-        vec![address]
-    } else {
-        vec![media.access_listen]
-    };
+        addresses.push(address);
+    }
     let ims_address = media.ims_address.unwrap_or(ims_address);
     let settings = (0..media.worker_count()).map(|index| {
         let port = media.access_port + u16::try_from(index).expect("checked to be few");
@@ -405,7 +410,11 @@ fn workers(
         relays.ims_silence = media.ims_silence;
         let settings = rtp::Settings {
             index,
-            access: (media.access_listen, port).into(),
+            access: media
+                .access_listen
+                .iter()
+                .map(|&ip| (ip, port).into())
+                .collect(),
             ims_address,
             ims_advertised: media.ims_advertised.unwrap_or(ims_address),
             ims_ports: media.ims_ports_of(index),
@@ -451,6 +460,11 @@ async fn ims_address(config: &Config) -> anyhow::Result<IpAddr> {
             })?,
     };
     way_to(peer).with_context(|| format!("[ims] address: there is no way to {peer}"))
+}
+
+/// The address that the default route has.
+pub(crate) fn default_address() -> anyhow::Result<IpAddr> {
+    way_to(([192, 0, 2, 1], 9).into())
 }
 
 /// The address that the system would send from. Nothing is sent.

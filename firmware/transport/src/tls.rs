@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Where the box's certificate comes from.
@@ -26,7 +27,7 @@ pub enum CertificateSource {
         /// The leaf's private key.
         key: PathBuf,
     },
-    /// Made by the box at its first start and kept.
+    /// Made by the box at its first start and kept as long as it has all names.
     SelfSigned {
         /// Where it is kept.
         folder: PathBuf,
@@ -186,7 +187,7 @@ fn is_stale(source: &CertificateSource) -> bool {
 fn read(source: &CertificateSource) -> Result<Loaded, TlsError> {
     let (certificate, key) = files(source);
     if let CertificateSource::SelfSigned { names, .. } = source
-        && is_stale(source)
+        && (is_stale(source) || !covers(&certificate, names))
     {
         make_self_signed(names, &certificate, &key)?;
     }
@@ -207,6 +208,21 @@ fn read(source: &CertificateSource) -> Result<Loaded, TlsError> {
         key: Arc::new(certified),
         stamp,
     })
+}
+
+/// Whether a certificate that was made earlier is for all names of today: the machine's
+/// address may be another one since.
+fn covers(certificate: &Path, names: &[String]) -> bool {
+    let Ok(chain) = chain(certificate) else {
+        return false;
+    };
+    let Ok(parsed) = ParsedCertificate::try_from(&chain[0]) else {
+        return false;
+    };
+    names
+        .iter()
+        .filter_map(|name| ServerName::try_from(name.trim_matches(['[', ']'])).ok())
+        .all(|name| verify_server_name(&parsed, &name).is_ok())
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -313,6 +329,22 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_made_for_another_address_is_made_anew() {
+        let folder = folder("moved");
+        let first = Certificates::load(self_signed(&folder)).unwrap();
+        let mut moved = self_signed(&folder);
+        if let CertificateSource::SelfSigned { names, .. } = &mut moved {
+            names.push("192.0.2.7".into());
+        }
+        let second = Certificates::load(moved).unwrap();
+        assert_ne!(
+            first.current.read().key.cert,
+            second.current.read().key.cert
+        );
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -30,10 +30,8 @@ use crate::web_root::WebRoot;
 /// What the access listener needs to know.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where browsers connect.
-    pub listen: Vec<SocketAddr>,
-    /// TLS; `None` is plain HTTP and allowed on loopback addresses only.
-    pub tls: Option<TlsAcceptor>,
+    /// Where browsers connect, each address with or without TLS.
+    pub listen: Vec<Listen>,
     /// Names, origins and path.
     pub policy: Policy,
     /// The page.
@@ -44,6 +42,15 @@ pub struct Settings {
     pub handshake_time: Duration,
     /// How a dead network is noticed.
     pub keepalive: Keepalive,
+}
+
+/// An address to listen on, and how.
+#[derive(Clone)]
+pub struct Listen {
+    /// The address.
+    pub address: SocketAddr,
+    /// TLS; `None` is plain HTTP and allowed on loopback addresses only.
+    pub tls: Option<TlsAcceptor>,
 }
 
 /// Why the access listener cannot start.
@@ -64,8 +71,14 @@ pub enum AccessError {
 
 /// The bound listener.
 pub struct Access {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     shared: Arc<Shared>,
+}
+
+/// One bound address.
+struct Listener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
 }
 
 /// What all connections of the listener share.
@@ -98,11 +111,15 @@ impl Access {
         let listeners = settings
             .listen
             .iter()
-            .map(|&address| {
-                if settings.tls.is_none() && !address.ip().to_canonical().is_loopback() {
+            .map(|Listen { address, tls }| {
+                let address = *address;
+                if tls.is_none() && !address.ip().to_canonical().is_loopback() {
                     return Err(AccessError::PlainBeyondLoopback(address));
                 }
-                listen(address).map_err(|error| AccessError::Bind { address, error })
+                let socket =
+                    listen(address).map_err(|error| AccessError::Bind { address, error })?;
+                let tls = tls.clone();
+                Ok(Listener { socket, tls })
             })
             .collect::<Result<_, _>>()?;
         Ok(Access {
@@ -123,7 +140,7 @@ impl Access {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners
             .iter()
-            .filter_map(|listener| listener.local_addr().ok())
+            .filter_map(|listener| listener.socket.local_addr().ok())
             .collect()
     }
 
@@ -134,7 +151,7 @@ impl Access {
             pulse.beat();
             match accepted {
                 Err(_no_one_came) => {}
-                Ok(Ok((stream, remote))) => self.shared.welcome(stream, remote),
+                Ok(Ok((stream, remote, tls))) => self.shared.welcome(stream, remote, tls),
                 Ok(Err(error)) if is_transient(&error) => {
                     self.shared.counters.accept_errors.add_one();
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
@@ -146,7 +163,7 @@ impl Access {
 }
 
 impl Shared {
-    fn welcome(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) {
+    fn welcome(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr, tls: Option<TlsAcceptor>) {
         self.counters.connections_accepted.add_one();
         let Some(place) = self.admission.connection(remote.ip(), Instant::now()) else {
             self.counters.connections_refused.add_one();
@@ -157,13 +174,13 @@ impl Shared {
         }
         let shared = Arc::clone(self);
         tokio::spawn(async move {
-            match &shared.settings.tls {
+            match tls {
                 None => {
                     let upgraded = shared.converse(stream, remote).await;
                     shared.hand_over(upgraded, remote, place);
                 }
                 Some(acceptor) => {
-                    if let Some(stream) = shared.secure(acceptor, stream).await {
+                    if let Some(stream) = shared.secure(&acceptor, stream).await {
                         let upgraded = shared.converse(stream, remote).await;
                         shared.hand_over(upgraded, remote, place);
                     }
@@ -360,12 +377,16 @@ impl Shared {
     }
 }
 
-/// The next connection of any listener.
-async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+/// The next connection of any listener, and the TLS that it has to speak.
+async fn accept(
+    listeners: &[Listener],
+) -> io::Result<(TcpStream, SocketAddr, Option<TlsAcceptor>)> {
     std::future::poll_fn(|context| {
         for listener in listeners {
-            if let std::task::Poll::Ready(accepted) = listener.poll_accept(context) {
-                return std::task::Poll::Ready(accepted);
+            if let std::task::Poll::Ready(accepted) = listener.socket.poll_accept(context) {
+                return std::task::Poll::Ready(
+                    accepted.map(|(stream, remote)| (stream, remote, listener.tls.clone())),
+                );
             }
         }
         std::task::Poll::Pending

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -24,7 +25,7 @@ use transport::http::{Policy, Refusal};
 use transport::pulse::Pulse;
 use transport::tls::{self, CertificateSource, Certificates};
 use transport::web_root::WebRoot;
-use transport::websocket::{Access, AccessError, Settings};
+use transport::websocket::{Access, AccessError, Listen, Settings};
 
 const GOOD: &str = "GET /sip HTTP/1.1\r\nHost: gw.example.com\r\nUpgrade: websocket\r\n\
     Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -38,10 +39,16 @@ struct Gateway {
     _running: tokio::task::JoinHandle<()>,
 }
 
+fn on(address: &str, tls: Option<TlsAcceptor>) -> Listen {
+    Listen {
+        address: address.parse().unwrap(),
+        tls,
+    }
+}
+
 fn settings() -> Settings {
     Settings {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        tls: None,
+        listen: vec![on("127.0.0.1:0", None)],
         policy: Policy {
             server_names: vec!["gw.example.com".into()],
             origins: vec!["https://app.example.com".into()],
@@ -356,7 +363,7 @@ async fn a_page_is_served_on_a_connection_that_is_kept() {
 #[tokio::test]
 async fn plain_http_is_for_loopback_only() {
     let mut settings = settings();
-    settings.listen = vec!["0.0.0.0:0".parse().unwrap()];
+    settings.listen = vec![on("0.0.0.0:0", None)];
     let (sender, _arrivals) = mpsc::channel(1);
     let refused = Access::bind(settings, sender, Arc::default(), Arc::default());
     assert!(matches!(
@@ -374,7 +381,7 @@ async fn a_new_certificate_is_shown_to_new_connections_and_old_ones_stay() {
     };
     let certificates = Certificates::load(source).unwrap();
     let mut settings = settings();
-    settings.tls = Some(certificates.acceptor().unwrap());
+    settings.listen = vec![on("127.0.0.1:0", Some(certificates.acceptor().unwrap()))];
     let mut gateway = start(settings);
     let first = folder.0.join("first.crt");
     std::fs::copy(folder.0.join("self-signed.crt"), &first).unwrap();

@@ -23,7 +23,7 @@ fn settings(access: u16, ims_ports: std::ops::RangeInclusive<u16>) -> Settings {
     let access = ([127, 0, 0, 1], access).into();
     Settings {
         index: 0,
-        access,
+        access: vec![access],
         ims_address: [127, 0, 0, 1].into(),
         ims_advertised: [192, 0, 2, 7].into(),
         ims_ports,

@@ -8,8 +8,8 @@ use iq::{IceCredentials, Private};
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-use crate::Discard;
 use crate::packet::stun::{StunMessage, integrity_key};
+use crate::{Discard, Path};
 
 /// One browser transport: our credentials, and every address that proved to know them.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct IceLite {
 /// An address of the browser's that passed a check.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
-    remote: SocketAddr,
+    path: Path,
     checked: Instant,
 }
 
@@ -108,7 +108,7 @@ impl IceLite {
     pub fn handle_check(
         &mut self,
         request: &StunMessage<'_>,
-        from: SocketAddr,
+        path: Path,
         now: Instant,
     ) -> Result<Check, Discard> {
         let (ours, theirs) = request.user_fragments().ok_or(Discard::BadCheck)?;
@@ -134,9 +134,9 @@ impl IceLite {
         if request.is_from_controlled() {
             return Ok(Check::refused(request.role_conflict(&key)));
         }
-        let answer = request.success(from, &key);
+        let answer = request.success(path.remote, &key);
         let nominates = request.has_use_candidate();
-        let forgotten = self.note_pair(from, nominates, now);
+        let forgotten = self.note_pair(path, nominates, now);
         Ok(Check {
             answer,
             passed: true,
@@ -162,17 +162,25 @@ impl IceLite {
     }
 
     /// Notes a check that passed. Of several nominated pairs the newest wins: the
-    /// browser changes its mind when its network changes.
-    fn note_pair(&mut self, from: SocketAddr, nominates: bool, now: Instant) -> Option<SocketAddr> {
+    /// browser changes its mind when its network changes. An address that is tried
+    /// through several doors keeps the one that it was nominated through.
+    fn note_pair(&mut self, path: Path, nominates: bool, now: Instant) -> Option<SocketAddr> {
         self.first_check.get_or_insert(now);
         self.last_check = Some(now);
+        let selected = self
+            .selected
+            .filter(|pair| pair.path.remote == path.remote && !nominates);
         let pair = Pair {
-            remote: from,
+            path: selected.map_or(path, |selected| selected.path),
             checked: now,
         };
-        let forgotten = match self.pairs.iter_mut().find(|pair| pair.remote == from) {
+        let known = self
+            .pairs
+            .iter_mut()
+            .find(|pair| pair.path.remote == path.remote);
+        let forgotten = match known {
             Some(known) => {
-                known.checked = now;
+                *known = pair;
                 None
             }
             None => {
@@ -181,7 +189,7 @@ impl IceLite {
                 forgotten
             }
         };
-        if nominates || self.selected.is_some_and(|pair| pair.remote == from) {
+        if nominates || selected.is_some() {
             self.selected = Some(pair);
         }
         forgotten
@@ -197,21 +205,21 @@ impl IceLite {
         if self.pairs.len() < MAX_PAIRS {
             return None;
         }
-        let selected = self.selected.map(|pair| pair.remote);
+        let selected = self.selected.map(|pair| pair.path.remote);
         let oldest = (0..self.pairs.len())
-            .filter(|&at| Some(self.pairs[at].remote) != selected)
+            .filter(|&at| Some(self.pairs[at].path.remote) != selected)
             .min_by_key(|&at| self.pairs[at].checked)?;
-        Some(self.pairs.swap_remove(oldest).remote)
+        Some(self.pairs.swap_remove(oldest).path.remote)
     }
 
-    /// Where to send: the nominated address, or before any nomination the one that was
+    /// Where to send: the nominated way, or before any nomination the one that was
     /// checked last; `None` once consent to send there is over.
     #[must_use]
-    pub fn destination(&self, now: Instant) -> Option<SocketAddr> {
+    pub fn destination(&self, now: Instant) -> Option<Path> {
         self.selected
             .or_else(|| self.pairs.iter().max_by_key(|pair| pair.checked).copied())
             .filter(|pair| now < pair.checked + CONSENT)
-            .map(|pair| pair.remote)
+            .map(|pair| pair.path)
     }
 
     /// Whether the browser has nominated an address.
@@ -237,13 +245,13 @@ impl IceLite {
     pub fn checked(&self, from: SocketAddr) -> Option<Instant> {
         self.pairs
             .iter()
-            .find(|pair| pair.remote == from)
+            .find(|pair| pair.path.remote == from)
             .map(|pair| pair.checked)
     }
 
     /// Every address that media may come from.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.pairs.iter().map(|pair| pair.remote)
+        self.pairs.iter().map(|pair| pair.path.remote)
     }
 
     /// Drops an address whose consent is over; to be called until it returns `None`.
@@ -252,8 +260,8 @@ impl IceLite {
             .pairs
             .iter()
             .position(|pair| pair.checked + CONSENT <= now)?;
-        let remote = self.pairs.swap_remove(expired).remote;
-        if self.selected.is_some_and(|pair| pair.remote == remote) {
+        let remote = self.pairs.swap_remove(expired).path.remote;
+        if self.selected.is_some_and(|pair| pair.path.remote == remote) {
             self.selected = None;
         }
         Some(remote)
@@ -320,7 +328,7 @@ mod tests {
     fn a_check_with_our_password_is_answered_before_the_browser_is_known() {
         let mut ice = agent();
         assert!(check(&mut ice, "abcd", BROWSER, false, at(0)).is_ok());
-        assert_eq!(ice.destination(at(0)), Some(addr(BROWSER)));
+        assert_eq!(ice.destination(at(0)), Some(path(BROWSER)));
         assert!(!ice.has_selected());
     }
 
@@ -342,7 +350,7 @@ mod tests {
         let bytes = stun::check(&username, "another password, 22 chars", true);
         let request = StunMessage::parse(&bytes).unwrap();
         assert_eq!(
-            ice.handle_check(&request, addr(BROWSER), at(0)),
+            ice.handle_check(&request, path(BROWSER), at(0)),
             Err(Discard::BadCheck)
         );
         assert_eq!(ice.destination(at(0)), None);
@@ -353,9 +361,27 @@ mod tests {
         let mut ice = agent();
         check(&mut ice, "abcd", BROWSER, true, at(0)).unwrap();
         check(&mut ice, "abcd", "192.0.2.7:50000", false, at(1)).unwrap();
-        assert_eq!(ice.destination(at(1)), Some(addr(BROWSER)));
+        assert_eq!(ice.destination(at(1)), Some(path(BROWSER)));
         check(&mut ice, "abcd", "192.0.2.7:50000", true, at(2)).unwrap();
-        assert_eq!(ice.destination(at(2)), Some(addr("192.0.2.7:50000")));
+        assert_eq!(ice.destination(at(2)), Some(path("192.0.2.7:50000")));
+    }
+
+    #[test]
+    fn the_door_that_was_nominated_through_stays_while_others_are_tried() {
+        let mut ice = agent();
+        let through = |ice: &mut IceLite, door, nominates, now| {
+            let username = format!("{}:abcd", ice.local().ufrag);
+            let bytes = stun::check(&username, ice.local().pwd.reveal(), nominates);
+            let request = StunMessage::parse(&bytes).unwrap();
+            let path = Path::new(door, addr(BROWSER));
+            assert!(ice.handle_check(&request, path, now).is_ok());
+            ice.destination(now).unwrap().door
+        };
+        assert_eq!(through(&mut ice, 0, false, at(0)), 0);
+        assert_eq!(through(&mut ice, 1, true, at(1)), 1);
+        assert_eq!(through(&mut ice, 0, false, at(2)), 1);
+        assert_eq!(through(&mut ice, 0, true, at(3)), 0);
+        assert_eq!(ice.addresses().count(), 1);
     }
 
     #[test]
@@ -380,12 +406,12 @@ mod tests {
 
         ice.restart(credentials(&mut rng(2)));
         assert!(check_with(&mut ice, &old, "abcd", BROWSER, true, at(2)).is_ok());
-        assert_eq!(ice.destination(at(2)), Some(addr(BROWSER)));
+        assert_eq!(ice.destination(at(2)), Some(path(BROWSER)));
 
         // The browser's new checks may overtake its description.
         check(&mut ice, "efgh", "192.0.2.7:50000", true, at(3)).unwrap();
         ice.set_remote("efgh");
-        assert_eq!(ice.destination(at(3)), Some(addr("192.0.2.7:50000")));
+        assert_eq!(ice.destination(at(3)), Some(path("192.0.2.7:50000")));
         assert_eq!(
             check_with(&mut ice, &old, "abcd", BROWSER, true, at(4)),
             Err(Discard::UnvalidatedSource)
@@ -406,7 +432,7 @@ mod tests {
         ice.set_remote("abcd");
 
         assert!(check_with(&mut ice, &old, "abcd", BROWSER, true, at(5)).is_ok());
-        assert_eq!(ice.destination(at(34)), Some(addr(BROWSER)));
+        assert_eq!(ice.destination(at(34)), Some(path(BROWSER)));
         assert_eq!(ice.user_fragments().count(), 2);
     }
 
@@ -428,6 +454,10 @@ mod tests {
 
     fn rng(seed: u64) -> ChaCha20Rng {
         ChaCha20Rng::seed_from_u64(seed)
+    }
+
+    fn path(remote: &str) -> Path {
+        Path::new(0, addr(remote))
     }
 
     fn addr(text: &str) -> SocketAddr {
@@ -461,6 +491,6 @@ mod tests {
         let username = format!("{}:{theirs}", ours.ufrag);
         let bytes = stun::check(&username, ours.pwd.reveal(), nominates);
         let request = StunMessage::parse(&bytes).unwrap();
-        ice.handle_check(&request, addr(from), now)
+        ice.handle_check(&request, path(from), now)
     }
 }

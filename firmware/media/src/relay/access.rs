@@ -11,7 +11,7 @@ use crate::packet::stun::StunMessage;
 use crate::peer::dtls::{self, Association};
 use crate::peer::ice::{Check, IceLite};
 use crate::srtp::{Inbound, Keys, OpenError, Outbound};
-use crate::{Discard, Socket};
+use crate::{Discard, Path, Socket};
 
 /// One browser transport.
 pub(crate) struct Access {
@@ -116,12 +116,12 @@ impl Access {
     pub(crate) fn handle_check(
         &mut self,
         request: &StunMessage<'_>,
-        from: SocketAddr,
+        path: Path,
         settings: &dtls::Settings,
         now: Instant,
         outbox: &mut Outbox<'_>,
     ) -> Result<Check, Discard> {
-        let check = self.ice.handle_check(request, from, now)?;
+        let check = self.ice.handle_check(request, path, now)?;
         if check.passed {
             self.start_client(settings, now, outbox);
             if matches!(
@@ -158,7 +158,7 @@ impl Access {
     pub(crate) fn handle_dtls(
         &mut self,
         records: &[u8],
-        from: SocketAddr,
+        path: Path,
         settings: &dtls::Settings,
         now: Instant,
         outbox: &mut Outbox<'_>,
@@ -176,7 +176,7 @@ impl Access {
             .ok_or(Discard::NoAssociation)?;
         let mut outputs = Vec::new();
         association.handle_packet(records, now, &mut outputs);
-        self.take_dtls(outputs, Some(from), now, outbox);
+        self.take_dtls(outputs, Some(path), now, outbox);
         Ok(())
     }
 
@@ -202,15 +202,15 @@ impl Access {
     fn take_dtls(
         &mut self,
         outputs: Vec<dtls::Output>,
-        from: Option<SocketAddr>,
+        from: Option<Path>,
         now: Instant,
         outbox: &mut Outbox<'_>,
     ) {
         for output in outputs {
             match output {
                 dtls::Output::Transmit(records) => {
-                    if let Some(to) = self.ice.destination(now).or(from) {
-                        outbox.transmit(Socket::Access, to, records);
+                    if let Some(path) = self.ice.destination(now).or(from) {
+                        outbox.transmit(Socket::Access(path.door), path.remote, records);
                     }
                 }
                 dtls::Output::Established(keys) => self.establish(&keys, now, outbox),
@@ -326,7 +326,7 @@ impl Access {
     }
 
     /// Where media to the browser goes, if there are keys and consent for it.
-    pub(crate) fn outlet(&self, now: Instant) -> Result<SocketAddr, Discard> {
+    pub(crate) fn outlet(&self, now: Instant) -> Result<Path, Discard> {
         if self.keys.is_none() && self.retiring.is_none() {
             return Err(Discard::NoKeys);
         }

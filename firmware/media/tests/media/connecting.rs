@@ -64,7 +64,7 @@ fn keys_wait_for_a_description_that_comes_after_the_handshake() {
     let audio = world.browsers[0].rtp(8, &[0xd5; 160]);
     let sealed = world.browsers[0].seal(&audio);
     assert_eq!(
-        world.arrive(Socket::Access, addr(BROWSER), &sealed),
+        world.arrive(Socket::Access(0), addr(BROWSER), &sealed),
         Verdict::Discarded(Discard::NoKeys)
     );
 
@@ -92,7 +92,7 @@ fn another_certificate_than_the_promised_one_is_shown_the_door() {
     );
     let sealed = world.browsers[0].srtp_probe();
     assert_eq!(
-        world.arrive(Socket::Access, addr(BROWSER), &sealed),
+        world.arrive(Socket::Access(0), addr(BROWSER), &sealed),
         Verdict::Discarded(Discard::NoKeys)
     );
 }
@@ -134,7 +134,7 @@ fn dtls_before_any_check_gets_silence() {
     ]
     .concat();
     assert_eq!(
-        world.arrive(Socket::Access, addr(BROWSER), &hello),
+        world.arrive(Socket::Access(0), addr(BROWSER), &hello),
         Verdict::Discarded(Discard::UnvalidatedSource)
     );
     world.run(Duration::from_secs(25));
@@ -205,7 +205,7 @@ fn one_browsers_flood_does_not_cost_another_its_consent() {
     world.run(Duration::from_secs(1));
     // A thousand records a second, each worth a decryption.
     for _ in 0..20_000 {
-        world.arrive(Socket::Access, addr(BROWSER), &[23; 100]);
+        world.arrive(Socket::Access(0), addr(BROWSER), &[23; 100]);
         world.run(Duration::from_millis(1));
     }
     let timeline = world.timeline();
@@ -228,7 +228,7 @@ fn a_batch_costs_a_bounded_number_of_handshakes() {
         let mut slot = media::PacketBuffer::new();
         slot.fill(&[23; 100]);
         let arrival = media::Arrival {
-            socket: Socket::Access,
+            socket: Socket::Access(0),
             from: addr(BROWSER),
         };
         let now = world.now();

@@ -295,7 +295,7 @@ fn garbage_of_every_kind_is_dropped_and_the_call_goes_on() {
                 (state >> 24) as u8
             })
             .collect();
-        let socket = if n % 3 == 0 { PAIR } else { Socket::Access };
+        let socket = if n % 3 == 0 { PAIR } else { Socket::Access(0) };
         let from = if n % 3 == 0 { TELEPHONE } else { BROWSER };
         world.arrive(socket, addr(from), &bytes);
     }

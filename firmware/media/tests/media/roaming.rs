@@ -18,11 +18,11 @@ fn media_from_a_third_address_is_dropped() {
     let sealed = world.browsers[0].seal(&audio);
 
     assert_eq!(
-        world.arrive(Socket::Access, addr("203.0.113.66:666"), &sealed),
+        world.arrive(Socket::Access(0), addr("203.0.113.66:666"), &sealed),
         Verdict::Discarded(Discard::UnvalidatedSource)
     );
     assert!(matches!(
-        world.arrive(Socket::Access, addr(BROWSER), &sealed),
+        world.arrive(Socket::Access(0), addr(BROWSER), &sealed),
         Verdict::Forward { .. }
     ));
 }
@@ -171,12 +171,12 @@ fn another_browser_may_take_the_call_over_with_its_own_certificate() {
 
     // What the first one had in flight still passes, for two seconds.
     assert!(matches!(
-        world.arrive(Socket::Access, addr(BROWSER), &late),
+        world.arrive(Socket::Access(0), addr(BROWSER), &late),
         Verdict::Forward { .. }
     ));
     world.run(Duration::from_secs(3));
     assert_eq!(
-        world.arrive(Socket::Access, addr(BROWSER), &stale),
+        world.arrive(Socket::Access(0), addr(BROWSER), &stale),
         Verdict::Discarded(Discard::BadTag)
     );
     world.browsers[1].speak(8, &[0xd5; 160]);

@@ -154,7 +154,7 @@ impl World {
 
     fn deliver(&mut self, datagram: &Datagram) {
         if datagram.to == addr(BOX) {
-            self.arrive(Socket::Access, datagram.from, &datagram.bytes);
+            self.arrive(Socket::Access(0), datagram.from, &datagram.bytes);
         } else if let Some((pair, rtcp)) = self.ports.socket(datagram.to) {
             self.arrive(Socket::Ims { pair, rtcp }, datagram.from, &datagram.bytes);
         } else if datagram.to == addr(TELEPHONE) {
@@ -197,11 +197,11 @@ impl World {
 
     fn send_from(&mut self, socket: Socket, to: SocketAddr, bytes: Vec<u8>) {
         let from = match socket {
-            Socket::Access => addr(BOX),
+            Socket::Access(_) => addr(BOX),
             Socket::Ims { pair, rtcp } => Pool::address(pair, rtcp),
         };
         let datagram = Datagram { from, to, bytes };
-        if socket == Socket::Access {
+        if socket == Socket::Access(0) {
             self.access_sent.push(datagram.clone());
         }
         self.fly(datagram);

@@ -17,9 +17,12 @@ section! {
     Access = "access"
     /// Addresses and ports to listen on. "[::]" takes IPv4 too.
     listen: Vec<SocketAddr> = vec![([0, 0, 0, 0, 0, 0, 0, 0], 443).into()],
-    /// TLS. Without it only loopback addresses are listened on: browsers give no
-    /// microphone to plain http pages of other machines.
+    /// TLS on `listen`. Without it only loopback addresses are listened on: browsers give
+    /// no microphone to plain http pages of other machines.
     tls: bool = true,
+    /// Loopback addresses and ports on which the same is served without TLS besides, for a
+    /// browser or a proxy on this machine: "127.0.0.1:8080" is http://localhost:8080.
+    plain_listen: Vec<SocketAddr> = Vec::new(),
     /// Certificate chain, PEM, and its private key. Both are read again when they
     /// change; connections stay. Without them the box makes a self-signed certificate.
     certificate: Option<PathBuf> = None,
@@ -63,14 +66,20 @@ section! {
 
 impl Access {
     pub(super) fn check(&self, faults: &mut Vec<Fault>) {
-        if self.listen.is_empty() {
+        if self.listen.is_empty() && self.plain_listen.is_empty() {
             faults.push(fault("[access] listen: give at least one address"));
+        }
+        for address in self.plain_listen.iter().filter(|a| !is_loopback(a)) {
+            faults.push(fault(format!(
+                "[access] plain_listen: {address} is not a loopback address; it can stand in \
+                 `listen`, with TLS"
+            )));
         }
         if self.certificate.is_some() != self.key.is_some() {
             faults.push(fault("[access] certificate and key: give both or none"));
         }
         if !self.tls {
-            for address in self.listen.iter().filter(|a| !a.ip().is_loopback()) {
+            for address in self.listen.iter().filter(|a| !is_loopback(a)) {
                 faults.push(fault(format!(
                     "[access] listen: {address} is not a loopback address, so it needs tls = true"
                 )));
@@ -104,18 +113,26 @@ impl Access {
         let mut names: Vec<String> = self.server_names.clone();
         if names.is_empty() {
             names.extend(machine_name());
-            names.push("localhost".to_owned());
-            let literal = |address: &SocketAddr| match address {
-                SocketAddr::V4(address) => address.ip().to_string(),
-                SocketAddr::V6(address) => format!("[{}]", address.ip()),
-            };
+            names.push(LOCALHOST.to_owned());
             let specific = self.listen.iter().filter(|a| !a.ip().is_unspecified());
             names.extend(specific.map(literal));
         }
         names
             .iter_mut()
             .for_each(|name| *name = name.to_ascii_lowercase());
+        for name in self.plain_names() {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         names
+    }
+
+    /// Names of `plain_listen`: this machine's for itself.
+    fn plain_names(&self) -> Vec<String> {
+        let addresses = self.plain_listen.iter().map(literal);
+        let named = (!self.plain_listen.is_empty()).then(|| LOCALHOST.to_owned());
+        named.into_iter().chain(addresses).collect()
     }
 
     /// Who may open a WebSocket.
@@ -133,24 +150,10 @@ impl Access {
 
     /// The origins of the box's own pages, as browsers write them: RFC 6454 §6.2.
     pub(crate) fn own_origins(&self) -> Vec<String> {
-        let (scheme, usual) = if self.tls {
-            ("https", 443)
-        } else {
-            ("http", 80)
-        };
-        let mut ports: Vec<u16> = self.listen.iter().map(SocketAddr::port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        let names = self.names();
-        ports
-            .iter()
-            .flat_map(|&port| {
-                names.iter().map(move |name| match port {
-                    port if port == usual => format!("{scheme}://{name}"),
-                    port => format!("{scheme}://{name}:{port}"),
-                })
-            })
-            .collect()
+        let scheme = if self.tls { HTTPS } else { HTTP };
+        let mut all = origins(scheme, &self.listen, &self.names());
+        all.extend(origins(HTTP, &self.plain_listen, &self.plain_names()));
+        all
     }
 
     pub(crate) fn certificate_source(&self, state: &State) -> Option<CertificateSource> {
@@ -190,6 +193,39 @@ impl Limited {
             accepts_per_second: self.accepts_per_second,
         }
     }
+}
+
+/// A scheme and its usual port.
+type Scheme = (&'static str, u16);
+const HTTPS: Scheme = ("https", 443);
+const HTTP: Scheme = ("http", 80);
+const LOCALHOST: &str = "localhost";
+
+fn origins((scheme, usual): Scheme, addresses: &[SocketAddr], names: &[String]) -> Vec<String> {
+    let mut ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+        .iter()
+        .flat_map(|&port| {
+            names.iter().map(move |name| match port {
+                port if port == usual => format!("{scheme}://{name}"),
+                port => format!("{scheme}://{name}:{port}"),
+            })
+        })
+        .collect()
+}
+
+/// An address as it stands in a page's address.
+fn literal(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
+fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 fn machine_name() -> Option<String> {

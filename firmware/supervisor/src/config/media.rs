@@ -13,12 +13,13 @@ section! {
     Media = "media"
     /// Worker threads; 0 is one for each processor.
     workers: u16 = 0,
-    /// Address on which browsers' media arrives.
-    access_listen: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    /// Addresses on which browsers' media arrives. On a machine that browsers reach by
+    /// several addresses name each: an answer leaves from the one that was asked.
+    access_listen: Vec<IpAddr> = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
     /// UDP port of the first worker; the next workers have the next ports.
     access_port: u16 = 24000,
-    /// Addresses that browsers are told, best first. Empty: `access_listen` if it is a
-    /// real address, else the address that the default route has.
+    /// Addresses that browsers are told, best first. Empty: those of `access_listen` that
+    /// are real, or if there is none, the address that the default route has.
     access_addresses: Vec<IpAddr> = Vec::new(),
     /// Address for media of the IMS. Unset: the address that signalling uses.
     ims_address: Option<IpAddr> = None,
@@ -88,6 +89,11 @@ impl Media {
                 "[media] ims_ports: too few for {workers} workers"
             )));
         }
+        if self.access_listen.is_empty() || self.access_listen.len() > MOST_ADDRESSES {
+            faults.push(fault(format!(
+                "[media] access_listen: give one address, and no more than {MOST_ADDRESSES}"
+            )));
+        }
         if self.srtp_profiles.is_empty() {
             faults.push(fault("[media] srtp_profiles: give at least one"));
         }
@@ -101,6 +107,16 @@ impl Media {
                  they must be real addresses",
             ));
         }
+    }
+
+    /// Addresses that browsers are told; none if only the default route can say.
+    pub(crate) fn told_addresses(&self) -> Vec<IpAddr> {
+        if !self.access_addresses.is_empty() {
+            return self.access_addresses.clone();
+        }
+        let mut addresses = self.access_listen.clone();
+        addresses.retain(|address| !address.is_unspecified());
+        addresses
     }
 
     pub(crate) fn worker_count(&self) -> usize {
@@ -126,3 +142,6 @@ impl Media {
         port(from)..=port(to.saturating_sub(1))
     }
 }
+
+/// Each worker has a socket for each.
+const MOST_ADDRESSES: usize = 16;

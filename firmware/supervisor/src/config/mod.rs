@@ -213,6 +213,32 @@ mod tests {
     }
 
     #[test]
+    fn plain_listening_stays_on_this_machine_and_has_origins_of_its_own() {
+        let access = "[access]\nlisten = [\"192.0.2.7:8443\"]\n\
+            server_names = [\"gw.example.com\"]\n";
+        let text = format!("{LEAST}{access}plain_listen = [\"127.0.0.1:8080\"]\n");
+        let config = Config::parse(&text).expect("a good file");
+        assert_eq!(
+            config.access.policy().origins,
+            [
+                "https://gw.example.com:8443",
+                "https://localhost:8443",
+                "https://127.0.0.1:8443",
+                "http://localhost:8080",
+                "http://127.0.0.1:8080",
+            ]
+        );
+        let text = format!("{LEAST}{access}plain_listen = [\"192.0.2.7:8080\"]\n");
+        assert_eq!(
+            faults(&text),
+            [
+                "[access] plain_listen: 192.0.2.7:8080 is not a loopback address; it can stand \
+                 in `listen`, with TLS"
+            ]
+        );
+    }
+
+    #[test]
     fn the_pages_of_the_box_may_open_its_web_socket() {
         let text = format!(
             "{LEAST}[access]\nserver_names = [\"GW.example.com\"]\n\
@@ -222,6 +248,22 @@ mod tests {
         assert_eq!(
             config.access.policy().origins,
             ["https://gw.example.com", "https://gw.example.com:8443"]
+        );
+    }
+
+    #[test]
+    fn a_list_of_one_may_stand_without_its_brackets() {
+        let text = format!("{LEAST}[media]\naccess_listen = \"192.0.2.7\"\n");
+        let media = Config::parse(&text).expect("a good file").media;
+        assert_eq!(media.told_addresses(), media.access_listen);
+        assert_eq!(media.access_listen.len(), 1);
+        let text = format!("{LEAST}[access]\nlisten = true\n");
+        assert_eq!(
+            faults(&text),
+            [
+                "line 5: [access] listen: must be a list in square brackets, or one item, which \
+                 must be an address with a port, like \"0.0.0.0:443\""
+            ]
         );
     }
 

@@ -332,7 +332,10 @@ impl<T: Value> Value for Option<T> {
 impl<T: Value> Value for Vec<T> {
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let Some(items) = value.as_array() else {
-            return Err("must be a list in square brackets".to_owned());
+            // One thing may stand without its brackets.
+            return T::read(value).map(|item| vec![item]).map_err(|wanted| {
+                format!("must be a list in square brackets, or one item, which {wanted}")
+            });
         };
         items
             .iter()

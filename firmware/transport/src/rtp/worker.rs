@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use media::{Arrival, Line, Output, PacketBuffer, PairId, Ports, Relays, Socket, Verdict};
+use media::{Arrival, Door, Line, Output, PacketBuffer, PairId, Ports, Relays, Socket, Verdict};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tokio::sync::mpsc::error::TrySendError as ReplyError;
@@ -27,8 +27,9 @@ use crate::pulse::Pulse;
 pub struct Settings {
     /// Which worker this is, counted from 0.
     pub index: usize,
-    /// Where its browsers' packets arrive.
-    pub access: SocketAddr,
+    /// Where its browsers' packets arrive. Each has a socket of its own, so that an answer
+    /// leaves from the address that the question came to.
+    pub access: Vec<SocketAddr>,
     /// Where the IMS side's packets arrive.
     pub ims_address: IpAddr,
     /// What descriptions towards the IMS say instead, if the network translates.
@@ -146,15 +147,13 @@ impl Worker {
         replies: mpsc::Sender<iq::Reply>,
         pulse: Pulse,
     ) -> Result<Self, WorkerError> {
-        let access =
-            Udp::bind(settings.access, ACCESS_BUFFER).map_err(|error| WorkerError::Access {
-                address: settings.access,
-                error,
-            })?;
+        let access = bind_access(&settings.access)?;
         let wake = Arc::new(Wake::new()?);
         let (queue, commands) = sync_channel(QUEUED_COMMANDS);
         let poll = Poll::new()?;
-        poll.watch(&access, ACCESS_TOKEN)?;
+        for (token, access) in (0..).zip(&access) {
+            poll.watch(access, token)?;
+        }
         poll.watch(&*wake, WAKE_TOKEN)?;
         let (alive, ended) = oneshot::channel();
         let thread_wake = Arc::clone(&wake);
@@ -177,8 +176,8 @@ struct Thread {
     sockets: Sockets,
     ring: Ring,
     slots: Box<[PacketBuffer]>,
-    /// Slots whose content goes to browsers, and to whom.
-    to_browsers: Vec<(usize, SocketAddr)>,
+    /// Slots whose content goes to browsers, and to whom, for each door.
+    to_browsers: Box<[Vec<(usize, SocketAddr)>]>,
     wake: Arc<Wake>,
     commands: Receiver<ToWorker>,
     replies: mpsc::Sender<iq::Reply>,
@@ -189,7 +188,8 @@ struct Thread {
 
 /// The worker's sockets, and the shell's end of [`Ports`].
 struct Sockets {
-    access: Udp,
+    /// One for each door.
+    access: Box<[Udp]>,
     pairs: Pairs,
     poll: Poll,
     now: Instant,
@@ -198,7 +198,7 @@ struct Sockets {
 impl Thread {
     fn new(
         settings: Settings,
-        access: Udp,
+        access: Box<[Udp]>,
         poll: Poll,
         wake: Arc<Wake>,
         commands: Receiver<ToWorker>,
@@ -208,6 +208,7 @@ impl Thread {
         let port_rng = ChaCha20Rng::from_rng(&mut rng);
         let now = now();
         Thread {
+            to_browsers: vec![Vec::with_capacity(BATCH); access.len()].into_boxed_slice(),
             relays: Relays::new(settings.media, rng, now),
             sockets: Sockets {
                 access,
@@ -222,7 +223,6 @@ impl Thread {
             },
             ring: Ring::new(),
             slots: vec![PacketBuffer::new(); BATCH].into_boxed_slice(),
-            to_browsers: Vec::with_capacity(BATCH),
             wake,
             commands,
             replies,
@@ -238,14 +238,16 @@ impl Thread {
             let mut filled = 0;
             for at in 0..ready {
                 match self.sockets.poll.token(at) {
-                    ACCESS_TOKEN => self.read_browsers(&mut filled),
                     WAKE_TOKEN => {
                         self.wake.silence();
                         if self.obey().is_break() {
                             return;
                         }
                     }
-                    token => self.read_ims(socket_of(token), &mut filled),
+                    token => match socket_of(token) {
+                        Socket::Access(door) => self.read_browsers(door, &mut filled),
+                        socket => self.read_ims(socket, &mut filled),
+                    },
                 }
             }
             self.flush(&mut filled);
@@ -273,15 +275,16 @@ impl Thread {
     }
 
     /// Reads what browsers sent: a few batches, then the others have their turn.
-    fn read_browsers(&mut self, filled: &mut usize) {
+    fn read_browsers(&mut self, door: Door, filled: &mut usize) {
         for _ in 0..BATCHES_PER_TURN {
             self.flush(filled);
-            let received = self.ring.receive(&self.sockets.access, &mut self.slots);
+            let access = &self.sockets.access[usize::from(door)];
+            let received = self.ring.receive(access, &mut self.slots);
             self.relays.begin_batch();
             for at in 0..received {
                 self.counters.received += 1;
                 if let Some(from) = self.ring.source(at) {
-                    self.relay(at, Socket::Access, from);
+                    self.relay(at, Socket::Access(door), from);
                 }
             }
             *filled = received;
@@ -315,9 +318,9 @@ impl Thread {
         let slot = &mut self.slots[at];
         match self.relays.handle_packet(arrival, slot, self.sockets.now) {
             Verdict::Forward {
-                socket: Socket::Access,
+                socket: Socket::Access(door),
                 to,
-            } => self.to_browsers.push((at, to)),
+            } => self.to_browsers[usize::from(door)].push((at, to)),
             Verdict::Forward { socket, to } => {
                 let sent = self
                     .sockets
@@ -331,19 +334,20 @@ impl Thread {
 
     /// Sends what waits for browsers; all slots are free afterwards.
     fn flush(&mut self, filled: &mut usize) {
-        let mut from = 0;
-        while from < self.to_browsers.len() {
-            let rest = &self.to_browsers[from..];
-            let sent = self.ring.send(&self.sockets.access, &mut self.slots, rest);
-            self.counters.sent += sent as u64;
-            from += sent;
-            if from < self.to_browsers.len() {
-                // The one it stopped at is lost, as on any network; the rest goes on.
-                self.counters.send_failures += 1;
-                from += 1;
+        for (access, outgoing) in self.sockets.access.iter().zip(&mut self.to_browsers) {
+            let mut from = 0;
+            while from < outgoing.len() {
+                let sent = self.ring.send(access, &mut self.slots, &outgoing[from..]);
+                self.counters.sent += sent as u64;
+                from += sent;
+                if from < outgoing.len() {
+                    // The one it stopped at is lost, as on any network; the rest goes on.
+                    self.counters.send_failures += 1;
+                    from += 1;
+                }
             }
+            outgoing.clear();
         }
-        self.to_browsers.clear();
         *filled = 0;
     }
 
@@ -417,7 +421,7 @@ impl Thread {
 impl Sockets {
     fn udp(&self, socket: Socket) -> Option<&Udp> {
         match socket {
-            Socket::Access => Some(&self.access),
+            Socket::Access(door) => self.access.get(usize::from(door)),
             Socket::Ims { pair, rtcp } => {
                 let pair = self.pairs.get(pair)?;
                 Some(if rtcp { &pair.rtcp } else { &pair.rtp })
@@ -464,21 +468,35 @@ impl Ports for Sockets {
     }
 }
 
+/// A socket for each address that browsers reach.
+fn bind_access(addresses: &[SocketAddr]) -> Result<Box<[Udp]>, WorkerError> {
+    addresses
+        .iter()
+        .take(usize::from(Door::MAX))
+        .map(|&address| {
+            Udp::bind(address, ACCESS_BUFFER)
+                .map_err(|error| WorkerError::Access { address, error })
+        })
+        .collect()
+}
+
 fn token_of(pair: PairId, rtcp: bool) -> u64 {
     FIRST_PAIR_TOKEN + 2 * u64::from(pair.0) + u64::from(rtcp)
 }
 
 fn socket_of(token: u64) -> Socket {
-    let place = token - FIRST_PAIR_TOKEN;
+    let Some(place) = token.checked_sub(FIRST_PAIR_TOKEN) else {
+        return Socket::Access(Door::try_from(token).expect("made from a door"));
+    };
     Socket::Ims {
         pair: PairId(u32::try_from(place / 2).expect("made from a u32")),
         rtcp: place % 2 == 1,
     }
 }
 
-const ACCESS_TOKEN: u64 = 0;
-const WAKE_TOKEN: u64 = 1;
-const FIRST_PAIR_TOKEN: u64 = 2;
+/// Doors have the tokens below it.
+const WAKE_TOKEN: u64 = Door::MAX as u64;
+const FIRST_PAIR_TOKEN: u64 = WAKE_TOKEN + 1;
 /// Commands that wait for a worker.
 const QUEUED_COMMANDS: usize = 1024;
 /// Batches read from browsers before the IMS side has its turn.
