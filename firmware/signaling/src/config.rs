@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::id::SipTransport;
+use crate::sdp::CodecPolicy;
 
 /// The settings of the whole control plane.
 #[derive(Clone, Debug)]
@@ -136,6 +137,8 @@ pub struct CallConfig {
     pub media_grace: Duration,
     /// How long the far end may send nothing although it should.
     pub ims_silence: Duration,
+    /// Audio codecs that are offered, best first.
+    pub codecs: CodecPolicy,
     /// Session-Expires that is asked for, RFC 4028.
     pub session_expires: Duration,
     /// Min-SE that is insisted on, RFC 4028 §5: never below 90 s.
@@ -151,6 +154,7 @@ impl Default for CallConfig {
             duration: Duration::from_secs(4 * 3600),
             media_grace: Duration::from_secs(5),
             ims_silence: Duration::from_secs(120),
+            codecs: CodecPolicy::default(),
             session_expires: Duration::from_secs(1800),
             min_session_expires: Duration::from_secs(90),
         }

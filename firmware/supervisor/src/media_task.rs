@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use transport::pulse::Pulse;
 use transport::rtp::{Commands, Settings, Worker};
 
+use crate::run::fresh_seed;
 use crate::supervisor::Failures;
 
 /// What the task needs, kept over its restarts.
@@ -90,7 +91,7 @@ impl Router {
             .iter()
             .map(|(settings, pulse)| {
                 Ok(Running {
-                    worker: Worker::start(settings.clone(), replies.clone(), pulse.clone())?,
+                    worker: start_worker(settings, pulse, replies)?,
                     sessions: 0,
                     failures: Failures::default(),
                 })
@@ -188,7 +189,7 @@ impl Router {
                 .pause(Instant::now())
                 .context("a media worker failed too often")?;
             let (settings, pulse) = &task.workers[index];
-            running.worker = Worker::start(settings.clone(), replies.clone(), pulse.clone())?;
+            running.worker = start_worker(settings, pulse, replies)?;
             running.sessions = 0;
             lost.extend(
                 self.sessions
@@ -212,6 +213,20 @@ impl Drop for Router {
         // The next life of this task binds the same ports.
         std::thread::sleep(TIME_TO_STOP);
     }
+}
+
+/// Starts a worker with chance of its own: one that is started anew gives out neither
+/// the ports nor the credentials of its life before.
+fn start_worker(
+    settings: &Settings,
+    pulse: &Pulse,
+    replies: &mpsc::Sender<Reply>,
+) -> anyhow::Result<Worker> {
+    let settings = Settings {
+        seed: fresh_seed(),
+        ..settings.clone()
+    };
+    Ok(Worker::start(settings, replies.clone(), pulse.clone())?)
 }
 
 fn session_of(command: &Command) -> Option<SessionId> {

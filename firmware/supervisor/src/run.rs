@@ -407,7 +407,7 @@ fn workers(
         relays.handshake_timeout = media.handshake_timeout;
         relays.ice_timeout = media.ice_timeout;
         relays.consent_report = media.consent_timeout;
-        relays.ims_silence = media.ims_silence;
+        relays.ims_silence = config.calls.silence_report();
         let settings = rtp::Settings {
             index,
             access: media

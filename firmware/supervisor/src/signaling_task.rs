@@ -117,7 +117,14 @@ impl<'a> Shell<'a> {
                 epoch(),
                 ChaCha20Rng::from_seed(fresh_seed()),
             ),
-            endpoints: Endpoints::new(task.endpoints.clone(), Arc::clone(&task.ims_counters)),
+            // A port that another user had in the life before is not the first to go again.
+            endpoints: Endpoints::new(
+                endpoint::Settings {
+                    seed: fresh_seed(),
+                    ..task.endpoints.clone()
+                },
+                Arc::clone(&task.ims_counters),
+            ),
             flows: HashMap::new(),
             events: EventLog::default(),
             undelivered: VecDeque::new(),

@@ -25,7 +25,6 @@ use rand_core::Rng;
 
 use crate::event::{EndReason, Event};
 use crate::message::{Request, Response};
-use crate::sdp::CodecPolicy;
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
 use couple::{Coupling, Step};
 use negotiation::Negotiation;
@@ -73,7 +72,7 @@ impl Session {
             id,
             caller,
             couple::Call { offer, headers },
-            Negotiation::new(CodecPolicy::default(), random),
+            Negotiation::new(outside.config().codecs.clone(), random),
             outside.config().into(),
             chronicle,
             now.monotonic,

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use iq::PayloadFormat;
 use signaling::SipTransport;
 use signaling::config::{
     CallConfig, Host, HostName, NextHop, PrivateIdentityRule, RegistrationConfig,
 };
+use signaling::sdp::CodecPolicy;
 
 use super::access::Limited;
 use super::fault;
@@ -58,6 +60,15 @@ section! {
     ring_time: Duration = CallConfig::default().ring_time,
     /// How long a call may last.
     longest: Duration = CallConfig::default().duration,
+    /// How long a call outlives the browser's media while its WebSocket stands: the
+    /// browser may be on its way to another network.
+    media_grace: Duration = CallConfig::default().media_grace,
+    /// How long the far end may send neither sound nor RTCP although it should; then the
+    /// call ends.
+    ims_silence: Duration = CallConfig::default().ims_silence,
+    /// Audio codecs, best first: "pcma" (A-law) and "pcmu" (mu-law). One that is left out
+    /// is not used.
+    codecs: Vec<Codec> = vec![Codec(PayloadFormat::Pcma), Codec(PayloadFormat::Pcmu)],
     /// Session timer that is asked for (RFC 4028).
     session_expires: Duration = CallConfig::default().session_expires,
     /// The shortest session timer that is accepted; never below "90s".
@@ -172,6 +183,32 @@ text_value!(
 );
 text_value!(Transport, "\"udp\", \"tcp\" or \"tls\"");
 text_value!(Domain, "a domain, like \"ims.example.com\"");
+/// An audio codec by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Codec(PayloadFormat);
+
+impl std::str::FromStr for Codec {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "pcma" => Ok(Codec(PayloadFormat::Pcma)),
+            "pcmu" => Ok(Codec(PayloadFormat::Pcmu)),
+            _ => Err(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            PayloadFormat::Pcmu => "pcmu",
+            _ => "pcma",
+        })
+    }
+}
+
+text_value!(Codec, "\"pcma\" or \"pcmu\"");
 text_value!(PrivateIdentity, "\"implied\" or \"absent\"");
 
 impl Ims {
@@ -227,6 +264,9 @@ impl Ims {
         config.calls.per_registration = calls.per_user;
         config.calls.ring_time = calls.ring_time;
         config.calls.duration = calls.longest;
+        config.calls.media_grace = calls.media_grace;
+        config.calls.ims_silence = calls.ims_silence;
+        config.calls.codecs = CodecPolicy::new(calls.codecs.iter().map(|codec| codec.0));
         config.calls.session_expires = calls.session_expires;
         config.calls.min_session_expires = calls.min_session_expires;
         Some(config)
@@ -234,7 +274,21 @@ impl Ims {
 }
 
 impl Calls {
+    /// How often media reports that the far end is silent.
+    pub(crate) fn silence_report(&self) -> Duration {
+        self.ims_silence / 4
+    }
+
     pub(super) fn check(&self, faults: &mut Vec<Fault>) {
+        if self.codecs.is_empty() {
+            faults.push(fault("[calls] codecs: give at least one"));
+        }
+        if self.ims_silence < SHORTEST_SILENCE {
+            faults.push(fault(
+                "[calls] ims_silence: must not be below \"10s\"; a telephone that mutes or holds \
+                 may send RTCP every few seconds only",
+            ));
+        }
         let shortest = Duration::from_secs(90);
         if self.min_session_expires < shortest || self.session_expires < self.min_session_expires {
             faults.push(fault(
@@ -244,3 +298,6 @@ impl Calls {
         }
     }
 }
+
+/// RFC 3550 §6.2 has a report every 5 s, or a little more.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(10);

@@ -43,8 +43,6 @@ section! {
     ice_timeout: Duration = Duration::from_secs(20),
     /// Silence of connectivity checks after which a browser is lost.
     consent_timeout: Duration = Duration::from_secs(10),
-    /// Silence on the IMS side after which it is reported.
-    ims_silence: Duration = Duration::from_secs(30),
 }
 
 /// An SRTP profile by its short name.

@@ -268,6 +268,22 @@ mod tests {
     }
 
     #[test]
+    fn how_calls_are_treated_reaches_signaling() {
+        let calls = "[calls]\ncodecs = [\"pcmu\", \"pcma\"]\nmedia_grace = \"9s\"\n\
+            ims_silence = \"1m\"\n";
+        let config = Config::parse(&format!("{LEAST}{calls}")).expect("a good file");
+        let told = config.ims.signaling(&config.calls, &config.limits);
+        let told = told.expect("a whole file").calls;
+        let codecs = [iq::PayloadFormat::Pcmu, iq::PayloadFormat::Pcma];
+        assert_eq!(told.codecs, signaling::sdp::CodecPolicy::new(codecs));
+        assert_eq!(told.media_grace.as_secs(), 9);
+        assert_eq!(told.ims_silence.as_secs(), 60);
+        assert_eq!(config.calls.silence_report().as_secs(), 15);
+        let text = format!("{LEAST}[calls]\ncodecs = []\nims_silence = \"1s\"\n");
+        assert_eq!(faults(&text).len(), 2);
+    }
+
+    #[test]
     fn workers_share_the_ports_in_whole_pairs() {
         let text = format!("{LEAST}[media]\nworkers = 3\nims_ports = \"30001-30020\"\n");
         let media = Config::parse(&text).expect("a good file").media;
