@@ -6,9 +6,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustls::{ClientConnection, StreamOwned};
+use rustls_pki_types::ServerName;
 
 /// A folder with a configuration, a notify socket, and a P-CSCF that only listens.
 struct Site {
@@ -42,18 +46,23 @@ impl Site {
     }
 
     fn start(&self, more: &str) -> Gateway {
+        let access = format!("listen = [\"{}\"]\ntls = false\n", self.access);
+        self.start_with(&access, more)
+    }
+
+    /// Starts with these settings of `[access]`, and more behind those of `[log]`.
+    fn start_with(&self, access: &str, more: &str) -> Gateway {
         let media = UdpSocket::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap();
         let config = format!(
-            "[access]\nlisten = [\"{}\"]\ntls = false\nweb_root = \"none\"\n\
+            "[access]\n{access}web_root = \"none\"\n\
              [ims]\npcscf = \"{}\"\nhome_domains = [\"ims.test\"]\nports = \"45000-45999\"\n\
              [media]\nworkers = 1\naccess_listen = \"127.0.0.1\"\naccess_port = {}\n\
              ims_ports = \"44000-44999\"\n[limits]\nflows = 100\n[calls]\ncount = 10\n\
              [management]\nlisten = \"{}\"\n[state]\nfolder = {:?}\n[log]\nlevel = \"trace\"\n\
              {more}",
-            self.access,
             self.pcscf.local_addr().unwrap(),
             media.port(),
             self.management,
@@ -89,6 +98,14 @@ impl Site {
         }
     }
 
+    fn read_log_until(&self, wanted: &str) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !self.log().contains(wanted) {
+            assert!(Instant::now() < until, "{wanted}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap()
     }
@@ -108,21 +125,10 @@ impl Site {
     /// A WebSocket of a browser on the box's own page.
     fn browser(&self) -> TcpStream {
         let mut stream = TcpStream::connect(self.access).unwrap();
-        write!(
-            stream,
-            "GET /sip HTTP/1.1\r\nHost: {0}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Protocol: sip\r\nOrigin: http://{0}\r\n\r\n",
-            self.access
-        )
-        .unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101 "));
+        stream
+            .write_all(upgrade(self.access, "http").as_bytes())
+            .unwrap();
+        expect_switch(&mut stream);
         stream
     }
 }
@@ -329,6 +335,136 @@ fn a_taken_port_is_named_and_nothing_is_left_running() {
         )),
         "{told}"
     );
+}
+
+#[test]
+fn a_service_that_fails_is_started_again_and_the_others_go_on() {
+    let site = Site::new("again");
+    let taken = TcpListener::bind(site.management).unwrap();
+    let _gateway = site.start("");
+    site.read_log_until("service failed");
+    drop(taken);
+    site.read_log_until("service starts again");
+    let until = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(site.management).is_err() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(site.get("/livez").starts_with("HTTP/1.1 200 "));
+    site.browser();
+}
+
+#[test]
+fn a_service_that_fails_too_often_ends_the_process() {
+    let site = Site::new("too-often");
+    let _taken = TcpListener::bind(site.management).unwrap();
+    let gateway = site.start("");
+    // A systemd that does not read would hold the pulse up, and the end with it.
+    let notify = site.notify.try_clone().unwrap();
+    std::thread::spawn(move || while notify.recv(&mut [0; 1000]).is_ok() {});
+    let (success, took) = gateway.end();
+    assert!(!success);
+    let pauses = Duration::from_millis(100 + 200 + 400 + 800 + 1600 + 3200);
+    assert!(
+        took > pauses - Duration::from_secs(1) && took < 3 * pauses,
+        "{took:?}"
+    );
+    let log = site.log();
+    assert_eq!(log.matches("service failed").count(), 7, "{log}");
+    assert_eq!(log.matches("service starts again").count(), 6, "{log}");
+    assert!(
+        log.contains("gatehouse: the box gives up: status failed too often: "),
+        "{log}"
+    );
+}
+
+#[test]
+fn sighup_takes_a_new_certificate_and_keeps_web_sockets() {
+    let site = Site::new("reload");
+    let secure = free_address();
+    let gateway = site.start_with(
+        &format!(
+            "listen = [\"{secure}\"]\nplain_listen = [\"{}\"]\n",
+            site.access
+        ),
+        "",
+    );
+    let (made, kept) = (
+        site.folder.join("self-signed.crt"),
+        site.folder.join("first.crt"),
+    );
+    fs::copy(&made, &kept).unwrap();
+    let mut browser = connect_tls(secure, &kept).unwrap();
+    browser
+        .write_all(upgrade(secure, "https").as_bytes())
+        .unwrap();
+    expect_switch(&mut browser);
+
+    fs::remove_file(site.folder.join("self-signed.key")).unwrap();
+    gateway.signal("HUP");
+    site.read_log_until("new certificate in use");
+    assert!(
+        connect_tls(secure, &kept).is_err(),
+        "the old one is out of use"
+    );
+    assert!(connect_tls(secure, &made).is_ok());
+
+    browser.write_all(&[0x89, 0x80, 0, 0, 0, 0]).unwrap();
+    let mut pong = [0; 2];
+    browser.read_exact(&mut pong).unwrap();
+    assert_eq!(pong, [0x8a, 0], "the old connection goes on");
+}
+
+#[test]
+fn journald_gets_lines_with_a_priority_and_no_time() {
+    let site = Site::new("journal");
+    let gateway = site.start("format = \"journal\"\n");
+    let mut browser = site.browser();
+    browser.write_all(&frame("rubbish")).unwrap();
+    site.read_log_until("malformed message");
+    gateway.signal("TERM");
+    gateway.end();
+    let log = site.log();
+    let up = format!("<6>up listening=[{}]", site.access);
+    for line in [up.as_str(), "<4>malformed message flow=1", "<6>stopped"] {
+        assert!(log.lines().any(|l| l == line), "{line}:\n{log}");
+    }
+    for line in log.lines() {
+        let is_marked = ["<3>", "<4>", "<6>", "<7>"]
+            .iter()
+            .any(|p| line.starts_with(p));
+        assert!(is_marked, "{line}");
+    }
+}
+
+/// A TLS connection of a client that believes one certificate.
+fn connect_tls(
+    address: SocketAddr,
+    authority: &Path,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let config = transport::tls::client_config(authority).unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let client = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = StreamOwned::new(client, TcpStream::connect(address)?);
+    stream.conn.complete_io(&mut stream.sock)?;
+    Ok(stream)
+}
+
+fn upgrade(address: SocketAddr, scheme: &str) -> String {
+    format!(
+        "GET /sip HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: sip\r\nOrigin: {scheme}://{address}\r\n\r\n"
+    )
+}
+
+fn expect_switch(stream: &mut impl Read) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
 }
 
 fn register(credentials: &str) -> String {
