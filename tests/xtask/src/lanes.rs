@@ -56,7 +56,10 @@ impl Lane {
             }
             Lane::Unit => {
                 let mut nextest = tools::cargo_nextest()?;
-                nextest.args(["run", "--release", "--workspace", "--no-fail-fast"]);
+                nextest
+                    .arg("run")
+                    .args(workspace::WHOLE)
+                    .arg("--no-fail-fast");
                 nextest.args([
                     "--no-tests",
                     "pass",

@@ -16,7 +16,7 @@ pub(crate) fn check() -> anyhow::Result<Tally> {
     let browser = workspace::root().join("tests/interop/browser");
     tools::npm(&browser)?;
     let port = free_port()?;
-    let mut demo = verbs::demo_command()?;
+    let mut demo = verbs::demo_command(workspace::Extent::Whole)?;
     demo.args(["--port", &port.to_string()]);
     let demo = Running(demo.spawn().context("could not start the demo")?);
     wait_for(port, demo)?.then_try(port)

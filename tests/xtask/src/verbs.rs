@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 use clap::ValueEnum;
 
+use crate::workspace::Extent;
 use crate::{tools, workspace};
 
 /// What `cargo xtask bench` can measure.
@@ -18,14 +19,14 @@ pub(crate) enum Bench {
 
 /// Bundles the page, builds the gateway with its lab core and runs it in the foreground.
 pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    code(demo_command()?.args(arguments))
+    code(demo_command(Extent::Alone)?.args(arguments))
 }
 
 /// The demo, with everything it needs in place.
-pub(crate) fn demo_command() -> anyhow::Result<Command> {
+pub(crate) fn demo_command(extent: Extent) -> anyhow::Result<Command> {
     bundle()?;
     println!("building gatehouse");
-    let mut demo = workspace::command(workspace::build("gatehouse", &["lab"])?);
+    let mut demo = workspace::command(workspace::build("gatehouse", extent)?);
     demo.arg("demo");
     Ok(demo)
 }
@@ -61,8 +62,8 @@ pub(crate) fn interop_command() -> anyhow::Result<Command> {
             .current_dir(&browser)
             .args(["run", "--silent", "build"]),
     )?;
-    let gatehouse = workspace::build("gatehouse", &["lab"])?;
-    let mut command = workspace::command(workspace::build("interop", &[])?);
+    let gatehouse = workspace::build("gatehouse", Extent::Whole)?;
+    let mut command = workspace::command(workspace::build("interop", Extent::Whole)?);
     command.arg("--gatehouse").arg(gatehouse);
     Ok(command)
 }
@@ -80,15 +81,15 @@ pub(crate) fn soak(minutes: u32) -> anyhow::Result<ExitCode> {
 
 /// The scripted browsers, with the gateway they shall load.
 fn load() -> anyhow::Result<Command> {
-    let gatehouse = workspace::build("gatehouse", &["lab"])?;
-    let mut command = workspace::command(workspace::build("load", &[])?);
+    let gatehouse = workspace::build("gatehouse", Extent::Whole)?;
+    let mut command = workspace::command(workspace::build("load", Extent::Whole)?);
     command.arg("--gatehouse").arg(gatehouse);
     Ok(command)
 }
 
 /// Feeds one target broken input, or lists the targets.
 pub(crate) fn fuzz(target: &str, minutes: u32) -> anyhow::Result<ExitCode> {
-    let mut command = workspace::command(workspace::build("fuzz", &[])?);
+    let mut command = workspace::command(workspace::build("fuzz", Extent::Whole)?);
     if target.is_empty() {
         command.arg("list");
     } else {
@@ -100,7 +101,7 @@ pub(crate) fn fuzz(target: &str, minutes: u32) -> anyhow::Result<ExitCode> {
 
 /// Every fuzz target for a moment, from the kept corpus.
 pub(crate) fn fuzz_taste() -> anyhow::Result<Command> {
-    let mut command = workspace::command(workspace::build("fuzz", &[])?);
+    let mut command = workspace::command(workspace::build("fuzz", Extent::Whole)?);
     command.arg("taste");
     Ok(command)
 }

@@ -63,13 +63,30 @@ pub(crate) fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
+/// How much of the workspace a program is built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Itself and what it needs: the shortest way from a bare checkout.
+    Alone,
+    /// Everything that the test run builds, with the same features, so that the lanes share
+    /// every artefact and none is built twice.
+    Whole,
+}
+
+/// What `Extent::Whole` and the unit lane tell cargo.
+pub(crate) const WHOLE: &[&str] = &["--release", "--workspace", "--features", "gatehouse/lab"];
+
 /// A program of this workspace, built in the one profile there is.
-pub(crate) fn build(package: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
+pub(crate) fn build(package: &str, extent: Extent) -> anyhow::Result<PathBuf> {
     let mut cargo = cargo();
-    cargo.args(["build", "--release", "--package", package]);
-    if !features.is_empty() {
-        cargo.args(["--features", &features.join(",")]);
-    }
+    cargo.arg("build");
+    match (extent, package) {
+        (Extent::Whole, _) => cargo.args(WHOLE).args(["--bins", "--tests"]),
+        (Extent::Alone, "gatehouse") => {
+            cargo.args(["--release", "--package", package, "--features", "lab"])
+        }
+        (Extent::Alone, _) => cargo.args(["--release", "--package", package]),
+    };
     run(&mut cargo)?;
     Ok(target_folder().join("release").join(package))
 }
