@@ -337,7 +337,7 @@ impl Stage<'_> {
             if calls == Some(0.0) && relays == Some(0.0) {
                 return Ok(());
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > LAST_WORDS {
                 bail!("left in the gateway: {calls:?} calls, {relays:?} relays");
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -355,3 +355,7 @@ pub const CORE_ALONE: &str = "core";
 
 /// Longer than anything takes on a busy machine, shorter than any timer of SIP that would hide a fault.
 pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A call whose browser has vanished keeps its BYE for it until Timer F, RFC 3261 §17.1.2.2: a
+/// page that comes back shall learn that the call is over.
+const LAST_WORDS: Duration = Duration::from_secs(32 + 8);
