@@ -149,5 +149,6 @@ fn counted(command: &mut Command) -> anyhow::Result<Tally> {
 }
 
 fn minutes(time: Duration) -> String {
-    format!("{}:{:04.1}", time.as_secs() / 60, time.as_secs_f64() % 60.0)
+    let seconds = time.as_secs_f64().round() as u64;
+    format!("{}:{:02}", seconds / 60, seconds % 60)
 }
