@@ -9,6 +9,7 @@ mod health;
 mod lab_core;
 mod log;
 mod media_task;
+mod memory;
 mod notify;
 mod records;
 mod run;

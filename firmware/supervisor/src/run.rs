@@ -20,6 +20,7 @@ use transport::{endpoint, resolver, rtp};
 use crate::config::Config;
 use crate::health::Health;
 use crate::media_task::{self, MediaTask};
+use crate::memory;
 use crate::notify;
 use crate::records::{self, Recorder};
 use crate::signaling_task::{self, Control, SignalingTask};
@@ -295,6 +296,7 @@ impl Built {
         services.spawn(keep_running("status", move || {
             status::run(listen, Arc::clone(&sources))
         }));
+        services.spawn(keep_running("memory", memory::give_back));
         services.spawn(async move {
             self.health.run().await;
             Ok(())

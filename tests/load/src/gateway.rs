@@ -36,13 +36,13 @@ impl Program {
             .sum()
     }
 
-    /// Resident memory in KiB.
+    /// Resident memory of its own in KiB: what is mapped from files the kernel can take back.
     pub(crate) fn resident_kib(&self) -> u64 {
         std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .unwrap_or_default()
             .lines()
             .find_map(|line| {
-                line.strip_prefix("VmRSS:")?
+                line.strip_prefix("RssAnon:")?
                     .trim()
                     .split(' ')
                     .next()?
@@ -91,7 +91,7 @@ impl Gateway {
         self.programs.iter().map(Program::cpu).sum()
     }
 
-    /// Resident memory of its first process in KiB.
+    /// Resident memory of its first process in KiB, without what is mapped from files.
     pub(crate) fn resident_kib(&self) -> u64 {
         self.programs[0].resident_kib()
     }

@@ -1,9 +1,11 @@
 //! Scripted browsers and a far end: what `cargo xtask bench` and `cargo xtask soak` run.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use soak::Crowd;
 
 mod browser;
 mod browser_media;
@@ -79,7 +81,10 @@ async fn main() -> Result<()> {
             minutes,
             users,
             calls,
-        } => soak::run(&binary, &folder, minutes, users, calls).await,
+        } => {
+            let talk_for = Duration::from_secs(60 * minutes);
+            soak::run(&binary, &folder, talk_for, Crowd { users, calls }).await
+        }
     };
     match done {
         Ok(()) => Ok(std::fs::remove_dir_all(&folder)?),

@@ -2,6 +2,7 @@
 //! ones, keeps their timers, and forgets them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -375,6 +376,7 @@ impl Transactions {
         reschedule(&mut self.timers, slot, &mut client.scheduled, None);
         if self.by_client_key.get(&client.key) == Some(&id) {
             self.by_client_key.remove(&client.key);
+            give_back(&mut self.by_client_key);
         }
         self.leave_scope(Scope::of(&client.peer), slot);
     }
@@ -394,6 +396,7 @@ impl Transactions {
             && let Some(server) = self.servers.remove(&id)
         {
             self.by_server_key.remove(&server.key);
+            give_back(&mut self.by_server_key);
             self.leave_scope(Scope::of(&server.peer), slot);
             self.output.push_back(Output::Ended { transaction: id });
         }
@@ -422,6 +425,16 @@ fn reschedule(
         }
     }
 }
+
+/// Shrinks a table that was much fuller.
+fn give_back<Key: Eq + Hash, Value>(table: &mut HashMap<Key, Value>) {
+    if table.len() < table.capacity() / 8 && table.capacity() > KEPT_CAPACITY {
+        table.shrink_to((2 * table.len()).max(KEPT_CAPACITY));
+    }
+}
+
+/// Entries that a table keeps room for.
+const KEPT_CAPACITY: usize = 448;
 
 /// Writes into the topmost Via where the request came from (RFC 3261 §18.2.1, RFC
 /// 3581 §4) and says where its answers go (§18.2.2). On a WebSocket nothing is
