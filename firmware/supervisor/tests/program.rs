@@ -145,7 +145,9 @@ struct Gateway(Option<Child>);
 impl Gateway {
     fn signal(&self, name: &str) {
         let id = self.0.as_ref().unwrap().id().to_string();
-        let done = Command::new("kill").args(["-s", name, &id]).status();
+        // The shell's own: a bare Debian has no program of that name.
+        let kill = format!("kill -s {name} {id}");
+        let done = Command::new("sh").args(["-c", &kill]).status();
         assert!(done.unwrap().success());
     }
 

@@ -386,7 +386,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_endpoint_is_one_number_for_datagrams_and_for_streams_both_ways() {
-        let mut endpoints = endpoints(46100..=46199);
+        let mut endpoints = endpoints(26100..=26199);
         let id = EndpointId(1);
         let local = opened(endpoints.open(id));
 
@@ -444,7 +444,7 @@ mod tests {
     #[tokio::test]
     async fn a_core_that_connects_is_answered_on_its_connection() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut endpoints = endpoints(46200..=46299);
+        let mut endpoints = endpoints(26200..=26299);
         let id = EndpointId(1);
         let local = opened(endpoints.open(id));
         let mut core = TcpStream::connect(local).await.unwrap();
@@ -485,7 +485,7 @@ mod tests {
         let core = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = core.local_addr().unwrap();
         for (name, good) in [("pcscf.ims.test", true), ("evil.ims.test", false)] {
-            let mut endpoints = endpoints(46500..=46599);
+            let mut endpoints = endpoints(26500..=26599);
             endpoints.settings.tls = Some(Tls {
                 connector: tls::connector(&folder.join("self-signed.crt")).unwrap(),
                 server_name: ServerName::try_from(name).unwrap(),
@@ -521,7 +521,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_absent_core_is_reported_on_each_transport() {
-        let mut endpoints = endpoints(46300..=46399);
+        let mut endpoints = endpoints(26300..=26399);
         let id = EndpointId(1);
         opened(endpoints.open(id));
         let gone = {
@@ -546,7 +546,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_port_range_is_said_and_a_closed_number_is_used_again_last() {
-        let mut endpoints = endpoints(46400..=46402);
+        let mut endpoints = endpoints(26400..=26402);
         let ports: Vec<_> = (0..3)
             .map(|n| opened(endpoints.open(EndpointId(n))).port())
             .collect();

@@ -62,8 +62,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        // The shell's own: a bare Debian has no program of that name.
+        let kill = format!("kill -TERM {}", self.child.id());
+        let _ = Command::new("sh").args(["-c", &kill]).status();
         let patience = Instant::now() + Duration::from_secs(5);
         while Instant::now() < patience {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_pair_is_even_and_odd_and_rests_after_use() {
-        let mut pairs = pairs(47001..=47005);
+        let mut pairs = pairs(27001..=27005);
         let now = Instant::now();
         let (first, address) = pairs.take(now).unwrap();
         assert_eq!(address.rtp.port() % 2, 0);
@@ -155,7 +155,7 @@ mod tests {
         let (second, _) = pairs.take(now).unwrap();
         assert!(
             pairs.take(now).is_none(),
-            "47002 and 47004 are all there is"
+            "27002 and 27004 are all there is"
         );
         assert_eq!((pairs.in_use(), pairs.left()), (2, 0));
 
@@ -170,10 +170,10 @@ mod tests {
 
     #[test]
     fn a_port_that_somebody_else_has_is_passed_over() {
-        let mut pairs = pairs(47011..=47015);
-        let taken = Udp::bind("127.0.0.1:47013".parse().unwrap(), 1 << 16).unwrap();
+        let mut pairs = pairs(27011..=27015);
+        let taken = Udp::bind("127.0.0.1:27013".parse().unwrap(), 1 << 16).unwrap();
         let (_, address) = pairs.take(Instant::now()).unwrap();
-        assert_eq!(address.rtp.port(), 47014);
+        assert_eq!(address.rtp.port(), 27014);
         drop(taken);
     }
 }
