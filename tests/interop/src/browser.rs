@@ -1,103 +1,39 @@
 //! Headless Chromium with JsSIP and SIP.js, behind a driver that speaks lines of JSON.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child as Process, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use crate::driver::Driver;
+
 /// The browser; its tabs are told what to do by name.
 #[derive(Debug)]
 pub struct Browser {
-    process: Process,
-    commands: ChildStdin,
-    heard: Arc<Heard>,
-    next: u64,
-}
-
-/// What the driver has said.
-#[derive(Debug, Default)]
-struct Heard {
-    inbox: Mutex<Inbox>,
-    more: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Inbox {
-    answers: BTreeMap<u64, Value>,
-    events: Vec<Value>,
-    is_over: bool,
+    driver: Driver,
 }
 
 impl Browser {
     /// Starts Chromium; the driver serves the tests' page on a port of loopback.
-    pub fn start(driver: &Path, port: u16) -> anyhow::Result<Self> {
-        let mut process = Command::new("node")
-            .arg(driver)
-            .arg(port.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("could not start node")?;
-        let commands = process.stdin.take().context("no way to the driver")?;
-        let answers = process.stdout.take().context("no way from the driver")?;
-        let heard = Arc::new(Heard::default());
-        let theirs = heard.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(answers).lines().map_while(Result::ok) {
-                let Ok(message) = serde_json::from_str::<Value>(&line) else {
-                    continue;
-                };
-                let mut inbox = lock(&theirs.inbox);
-                match message["id"].as_u64() {
-                    Some(id) => {
-                        inbox.answers.insert(id, message);
-                    }
-                    None => inbox.events.push(message),
-                }
-                theirs.more.notify_all();
-            }
-            lock(&theirs.inbox).is_over = true;
-            theirs.more.notify_all();
-        });
-        let browser = Self {
-            process,
-            commands,
-            heard,
-            next: 0,
-        };
-        browser
-            .event(|event| event["event"] == "ready", Duration::from_secs(30))
+    pub fn start(script: &Path, port: u16) -> anyhow::Result<Self> {
+        let mut node = Command::new("node");
+        node.arg(script).arg(port.to_string());
+        let driver = Driver::start(&mut node)?;
+        let is_ready = |event: &Value| event["event"] == "ready";
+        driver
+            .event(is_ready, Duration::from_secs(30))
             .context("Chromium did not start")?;
-        Ok(browser)
+        Ok(Self { driver })
     }
 
     /// Has a command done and waits for its result.
     pub fn ask(&mut self, tab: &str, command: &str, mut details: Value) -> anyhow::Result<Value> {
-        self.next += 1;
-        let id = self.next;
-        details["id"] = json!(id);
-        details["do"] = json!(command);
         details["tab"] = json!(tab);
-        writeln!(self.commands, "{details}").context("the driver is gone")?;
-        let started = Instant::now();
-        let mut inbox = lock(&self.heard.inbox);
-        loop {
-            if let Some(mut answer) = inbox.answers.remove(&id) {
-                if let Some(error) = answer["error"].as_str() {
-                    bail!("{tab} could not {command}: {error}");
-                }
-                return Ok(answer["result"].take());
-            }
-            if inbox.is_over || started.elapsed() > Duration::from_secs(20) {
-                bail!("the driver did not answer {command}");
-            }
-            inbox = wait(&self.heard.more, inbox);
-        }
+        self.driver
+            .ask(command, details)
+            .with_context(|| format!("{tab} could not {command}"))
     }
 
     /// Has a command done that takes no details.
@@ -107,7 +43,8 @@ impl Browser {
 
     /// Waits for an event of a tab, by name.
     pub fn wait(&self, tab: &str, name: &str, limit: Duration) -> anyhow::Result<Value> {
-        self.event(|event| event["tab"] == tab && event["event"] == name, limit)
+        self.driver
+            .event(|event| event["tab"] == tab && event["event"] == name, limit)
             .with_context(|| {
                 format!(
                     "{tab} saw no {name} within {limit:?}, only {}",
@@ -128,7 +65,8 @@ impl Browser {
                 .as_str()
                 .is_some_and(|name| names.contains(&name))
         };
-        self.event(|event| event["tab"] == tab && is_one(event), limit)
+        self.driver
+            .event(|event| event["tab"] == tab && is_one(event), limit)
             .with_context(|| {
                 format!(
                     "{tab} saw none of {names:?} within {limit:?}, only {}",
@@ -139,25 +77,18 @@ impl Browser {
 
     /// Whether a tab has said something that nobody waited for yet.
     pub fn has_seen(&self, tab: &str, name: &str) -> bool {
-        lock(&self.heard.inbox)
-            .events
-            .iter()
-            .any(|event| event["tab"] == tab && event["event"] == name)
+        let is_meant = |event: &Value| event["tab"] == tab && event["event"] == name;
+        self.driver.has_seen(is_meant)
     }
 
     /// Forgets all events that nobody waited for.
     pub fn forget(&self) {
-        lock(&self.heard.inbox).events.clear();
+        self.driver.forget();
     }
 
     /// What a tab has said that nobody waited for, one a line.
     pub fn seen(&self, tab: &str) -> String {
-        let inbox = lock(&self.heard.inbox);
-        let events = inbox.events.iter().filter(|event| event["tab"] == tab);
-        events
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
+        self.driver.seen(|event| event["tab"] == tab)
     }
 
     /// The strongest frequency a tab receives, in hertz.
@@ -241,46 +172,6 @@ impl Browser {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-    }
-
-    fn event(&self, is_it: impl Fn(&Value) -> bool, limit: Duration) -> anyhow::Result<Value> {
-        let started = Instant::now();
-        let mut inbox = lock(&self.heard.inbox);
-        loop {
-            if let Some(at) = inbox.events.iter().position(&is_it) {
-                return Ok(inbox.events.remove(at));
-            }
-            if inbox.is_over {
-                bail!("the driver is gone");
-            }
-            if started.elapsed() > limit {
-                bail!("nothing came");
-            }
-            inbox = wait(&self.heard.more, inbox);
-        }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn lock(inbox: &Mutex<Inbox>) -> std::sync::MutexGuard<'_, Inbox> {
-    inbox
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn wait<'a>(
-    more: &Condvar,
-    inbox: std::sync::MutexGuard<'a, Inbox>,
-) -> std::sync::MutexGuard<'a, Inbox> {
-    match more.wait_timeout(inbox, Duration::from_millis(100)) {
-        Ok((inbox, _)) => inbox,
-        Err(poisoned) => poisoned.into_inner().0,
     }
 }
 

@@ -204,6 +204,8 @@ fn role(address: &str, is_gateway: bool) -> String {
 
 /// What belongs to the browser's side alone, in lower case.
 const TOWARDS_CORE: &[&str] = &[
+    "bearer",
+    "eyj",
     ".invalid",
     "transport=ws",
     "sip/2.0/ws",

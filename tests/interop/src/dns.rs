@@ -1,107 +1,114 @@
-//! The lab's name server: A and SRV records of `ims.test`, nothing else. RFC 1035, RFC 2782.
+//! The lab's name server: nsd with one zone, the root, so that every name is either here or nowhere.
+//! It has the core's own records (RFC 1035, RFC 2782) and whatever a case publishes besides, NAPTR
+//! (RFC 3403) too.
 
-use std::net::{Ipv4Addr, UdpSocket};
-use std::thread;
+use std::fs;
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::network;
+use crate::child::Child;
+use crate::{identity_provider, network};
 
-/// Answers on port 53 until the process ends.
-pub fn start() -> anyhow::Result<()> {
-    let socket = UdpSocket::bind((network::DNS, 53)).context("port 53 of the lab is taken")?;
-    thread::spawn(move || {
-        let mut query = [0; 512];
-        while let Ok((length, from)) = socket.recv_from(&mut query) {
-            if let Some(answer) = answer(&query[..length]) {
-                let _ = socket.send_to(&answer, from);
-            }
+/// The running name server.
+#[derive(Debug)]
+pub struct NameServer {
+    child: Option<Child>,
+    folder: PathBuf,
+    published: String,
+}
+
+impl NameServer {
+    /// Answers on port 53 of [`network::DNS`].
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        let folder = folder.join("dns");
+        fs::create_dir_all(&folder).context("no folder for the name server")?;
+        fs::write(folder.join("nsd.conf"), configuration(&folder))
+            .context("no configuration for the name server")?;
+        let mut server = Self {
+            child: None,
+            folder,
+            published: String::new(),
+        };
+        server.go_on()?;
+        Ok(server)
+    }
+
+    /// Replaces the records beside the core's own, in the words of a zone file; names end in a dot.
+    pub fn publish(&mut self, records: &str) -> anyhow::Result<()> {
+        self.published = records.to_owned();
+        self.stop();
+        self.go_on()
+    }
+
+    /// Leaves all questions unanswered.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.stop(Duration::from_secs(2));
         }
-    });
-    Ok(())
-}
-
-/// The answer to one query, or nothing if it is not a query.
-fn answer(query: &[u8]) -> Option<Vec<u8>> {
-    let (name, end) = read_name(query, 12)?;
-    let kind = u16::from_be_bytes([*query.get(end)?, *query.get(end + 1)?]);
-    let records = records(&name.to_lowercase(), kind);
-    let code: u8 = if records.is_empty() && !is_known(&name.to_lowercase()) {
-        3
-    } else {
-        0
-    };
-    let mut answer = Vec::new();
-    answer.extend_from_slice(&query[..2]);
-    answer.extend_from_slice(&[0x85, 0x80 | code, 0, 1]);
-    answer.extend_from_slice(&u16::try_from(records.len()).ok()?.to_be_bytes());
-    answer.extend_from_slice(&[0; 4]);
-    answer.extend_from_slice(query.get(12..end + 4)?);
-    for data in records {
-        answer.extend_from_slice(&[0xc0, 12]);
-        answer.extend_from_slice(&kind.to_be_bytes());
-        answer.extend_from_slice(&[0, 1, 0, 0, 0, 60]);
-        answer.extend_from_slice(&u16::try_from(data.len()).ok()?.to_be_bytes());
-        answer.extend_from_slice(&data);
     }
-    Some(answer)
-}
 
-fn records(name: &str, kind: u16) -> Vec<Vec<u8>> {
-    match kind {
-        TYPE_A => address(name)
-            .map(|address| address.octets().to_vec())
-            .into_iter()
-            .collect(),
-        TYPE_SRV => {
-            // The domain's entry point, for those who were given no P-CSCF.
-            if !matches!(name, "_sip._udp.ims.test" | "_sip._tcp.ims.test") {
-                return Vec::new();
-            }
-            let mut data = vec![0, 10, 0, 10];
-            data.extend_from_slice(&5060u16.to_be_bytes());
-            write_name(&mut data, "pcscf.ims.test");
-            vec![data]
-        }
-        _ => Vec::new(),
+    /// Answers again after [`NameServer::stop`].
+    pub fn go_on(&mut self) -> anyhow::Result<()> {
+        fs::write(self.folder.join("lab.zone"), zone(&self.published)).context("no zone")?;
+        let mut command = Command::new("nsd");
+        command.args(["-d", "-c"]).arg(self.folder.join("nsd.conf"));
+        self.child = Some(Child::start("nsd", &mut command, &self.folder)?);
+        let address = SocketAddrV4::new(network::DNS, 53);
+        network::wait_for_port(false, address, Duration::from_secs(10))
+            .with_context(|| crate::child::tail(&self.folder.join("nsd.log")))
     }
 }
 
-fn address(name: &str) -> Option<Ipv4Addr> {
-    match name {
-        "pcscf.ims.test" => Some(network::PCSCF),
-        "icscf.ims.test" | "ims.test" => Some(network::ICSCF),
-        "scscf.ims.test" => Some(network::SCSCF),
-        "hss.ims.test" => Some(network::HSS),
-        _ => None,
-    }
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"server:
+  ip-address: {address}
+  username: ""
+  server-count: 1
+  database: ""
+  zonesdir: "{folder}"
+  pidfile: "{folder}/nsd.pid"
+  xfrdfile: "{folder}/xfrd.state"
+  xfrdir: "{folder}"
+  zonelistfile: "{folder}/zone.list"
+  rrl-ratelimit: 0
+remote-control:
+  control-enable: no
+zone:
+  name: "."
+  zonefile: "lab.zone"
+"#,
+        address = network::DNS
+    )
 }
 
-fn is_known(name: &str) -> bool {
-    address(name).is_some() || !records(name, TYPE_SRV).is_empty()
+fn zone(published: &str) -> String {
+    format!(
+        "$ORIGIN .\n$TTL 60\n\
+         @ SOA dns.test. nobody.test. 1 3600 600 86400 2\n\
+         @ NS dns.test.\n\
+         dns.test. A {dns}\n\
+         pcscf.ims.test. A {pcscf}\n\
+         icscf.ims.test. A {icscf}\n\
+         ims.test. A {icscf}\n\
+         scscf.ims.test. A {scscf}\n\
+         hss.ims.test. A {hss}\n\
+         {idp}. A {idp_address}\n\
+         ; The domain's entry point, for those who were given no P-CSCF.\n\
+         _sip._udp.ims.test. SRV 10 10 5060 pcscf.ims.test.\n\
+         _sip._tcp.ims.test. SRV 10 10 5060 pcscf.ims.test.\n\
+         {published}\n",
+        dns = network::DNS,
+        pcscf = network::PCSCF,
+        icscf = network::ICSCF,
+        scscf = network::SCSCF,
+        hss = network::HSS,
+        idp = identity_provider::HOST,
+        idp_address = network::IDENTITY_PROVIDER,
+    )
 }
-
-/// The name at an offset and where it ends; queries carry no compressed names.
-fn read_name(query: &[u8], mut at: usize) -> Option<(String, usize)> {
-    let mut labels = Vec::new();
-    loop {
-        let length = usize::from(*query.get(at)?);
-        at += 1;
-        if length == 0 {
-            return Some((labels.join("."), at));
-        }
-        labels.push(String::from_utf8_lossy(query.get(at..at + length)?).into_owned());
-        at += length;
-    }
-}
-
-fn write_name(data: &mut Vec<u8>, name: &str) {
-    for label in name.split('.') {
-        data.push(u8::try_from(label.len()).expect("a label of ours is short"));
-        data.extend_from_slice(label.as_bytes());
-    }
-    data.push(0);
-}
-
-const TYPE_A: u16 = 1;
-const TYPE_SRV: u16 = 33;

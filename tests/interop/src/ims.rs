@@ -8,29 +8,42 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::child::Child;
-use crate::{dns, hss, network};
+use crate::dns::NameServer;
+use crate::hss::Hss;
+use crate::network;
 
 /// A running core.
 #[derive(Debug)]
 pub struct Ims {
+    /// The HSS, which knows what the CSCFs asked.
+    pub hss: Hss,
+    /// The name server.
+    pub names: NameServer,
     folder: PathBuf,
     pcscf: Child,
     icscf: Child,
     scscf: Child,
+    gm: Gm,
+    /// How much of each one's log has been read for leaks.
+    known: [usize; 3],
 }
 
 impl Ims {
     /// Starts all parts and waits until they know each other.
-    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+    pub fn start(folder: &Path, gm: Gm) -> anyhow::Result<Self> {
         let folder = folder.join("ims");
         fs::create_dir_all(&folder).context("no folder for the core")?;
-        dns::start()?;
-        hss::start()?;
+        let names = NameServer::start(&folder)?;
+        let hss = Hss::start()?;
         write_configuration(&folder)?;
         let mut ims = Self {
-            pcscf: kamailio(&folder, "pcscf")?,
-            icscf: kamailio(&folder, "icscf")?,
-            scscf: kamailio(&folder, "scscf")?,
+            hss,
+            names,
+            pcscf: kamailio(&folder, "pcscf", gm.definitions())?,
+            icscf: kamailio(&folder, "icscf", &[])?,
+            scscf: kamailio(&folder, "scscf", &[])?,
+            gm,
+            known: [0; 3],
             folder,
         };
         ims.wait_until_ready()?;
@@ -43,15 +56,41 @@ impl Ims {
             child.stop(Duration::from_secs(3));
             let _ = fs::remove_file(child.log());
         }
-        self.pcscf = kamailio(&self.folder, "pcscf")?;
-        self.icscf = kamailio(&self.folder, "icscf")?;
-        self.scscf = kamailio(&self.folder, "scscf")?;
+        self.known = [0; 3];
+        self.pcscf = kamailio(&self.folder, "pcscf", self.gm.definitions())?;
+        self.icscf = kamailio(&self.folder, "icscf", &[])?;
+        self.scscf = kamailio(&self.folder, "scscf", &[])?;
         self.wait_until_ready()
     }
 
     /// Whether all three still run.
     pub fn is_running(&mut self) -> bool {
         self.pcscf.is_running() && self.icscf.is_running() && self.scscf.is_running()
+    }
+
+    /// What the CSCFs found that must not have come to them since they were last asked to forget,
+    /// one line each.
+    pub fn leaks(&self) -> Vec<String> {
+        let mut leaks = Vec::new();
+        for (child, known) in self.children().into_iter().zip(self.known) {
+            let log = fs::read(child.log()).unwrap_or_default();
+            let log = String::from_utf8_lossy(log.get(known..).unwrap_or_default()).into_owned();
+            let lines = log.lines().filter_map(|line| line.split_once("LEAK "));
+            leaks.extend(lines.map(|(_, leak)| leak.to_owned()));
+        }
+        leaks
+    }
+
+    /// Forgets the leaks so far: a case is over, or has planted them itself.
+    pub fn forget_leaks(&mut self) {
+        self.known = self.children().map(|child| {
+            let length = fs::metadata(child.log()).map_or(0, |metadata| metadata.len());
+            usize::try_from(length).unwrap_or_default()
+        });
+    }
+
+    fn children(&self) -> [&Child; 3] {
+        [&self.pcscf, &self.icscf, &self.scscf]
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
@@ -64,11 +103,30 @@ impl Ims {
     }
 }
 
-fn kamailio(folder: &Path, name: &str) -> anyhow::Result<Child> {
+/// How the P-CSCF is reached by terminals.
+#[derive(Clone, Copy, Debug)]
+pub enum Gm {
+    /// At its own address, in the open.
+    Open,
+    /// Also at [`network::GM`], by IPsec; only a kernel that has ESP can do that.
+    Protected,
+}
+
+impl Gm {
+    fn definitions(self) -> &'static [&'static str] {
+        match self {
+            Gm::Open => &[],
+            Gm::Protected => &["-A", "WITH_IPSEC"],
+        }
+    }
+}
+
+fn kamailio(folder: &Path, name: &str, definitions: &[&str]) -> anyhow::Result<Child> {
     let run = folder.join(format!("{name}.run"));
     fs::create_dir_all(&run).context("no run folder")?;
     let mut command = Command::new("kamailio");
     command.arg("-f").arg(folder.join(format!("{name}.cfg")));
+    command.args(definitions);
     command
         .args(["-DD", "-E", "-m", "64", "-M", "8", "-Y"])
         .arg(&run);
@@ -77,9 +135,14 @@ fn kamailio(folder: &Path, name: &str) -> anyhow::Result<Child> {
 
 fn write_configuration(folder: &Path) -> anyhow::Result<()> {
     let write = |name: &str, text: &str| {
-        let text = text.replace("@FOLDER@", &folder.to_string_lossy());
+        let text = text
+            .replace("@FOLDER@", &folder.to_string_lossy())
+            .replace("@GATEWAY@", &network::GATEWAY.to_string())
+            .replace("@GM@", &network::GM.to_string())
+            .replace("@GM_NET@", "192\\.0\\.2\\.");
         fs::write(folder.join(name), text).with_context(|| format!("could not write {name}"))
     };
+    write("leaks.cfg", include_str!("../kamailio/leaks.cfg"))?;
     write("pcscf.cfg", include_str!("../kamailio/pcscf.cfg"))?;
     write("icscf.cfg", include_str!("../kamailio/icscf.cfg"))?;
     write("scscf.cfg", include_str!("../kamailio/scscf.cfg"))?;

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::capture::Capture;
 use crate::gateway::{self, Gateway};
 use crate::hss;
-use crate::ims::Ims;
+use crate::identity_provider::IdentityProvider;
+use crate::ims::{Gm, Ims};
 use crate::sipp::Scripted;
 use crate::telephone::{Answer, Telephone};
 
@@ -25,6 +26,7 @@ pub struct Lab {
     gateway: Option<Gateway>,
     /// Chromium.
     pub browser: Browser,
+    identity_provider: Option<IdentityProvider>,
     program: PathBuf,
     folder: PathBuf,
     stages: u32,
@@ -67,12 +69,13 @@ pub struct Stats {
 impl Lab {
     /// Starts everything inside a network that is set up.
     pub fn start(program: &Path, driver: &Path, folder: &Path) -> anyhow::Result<Self> {
-        let ims = Ims::start(folder).context("the core did not start")?;
+        let ims = Ims::start(folder, Gm::Open).context("the core did not start")?;
         let browser = Browser::start(driver, gateway::PAGE_PORT)?;
         Ok(Self {
             ims,
             gateway: None,
             browser,
+            identity_provider: None,
             program: program.to_owned(),
             folder: folder.to_owned(),
             stages: 0,
@@ -91,6 +94,7 @@ impl Lab {
         let folder = self.folder.join(name.replace('/', "-"));
         fs::create_dir_all(&folder).context("no folder for the case")?;
         self.browser.forget();
+        self.ims.forget_leaks();
         self.stages += 1;
         let capture = Capture::start(&folder, gateway::PORT)?;
         Ok(Stage {
@@ -101,6 +105,16 @@ impl Lab {
             expected: Vec::new(),
             tabs: Vec::new(),
         })
+    }
+
+    /// The identity provider, started for the first case that wants it.
+    pub fn identity_provider(&mut self) -> anyhow::Result<&mut IdentityProvider> {
+        if self.identity_provider.is_none() {
+            self.identity_provider = Some(IdentityProvider::start(&self.folder)?);
+        }
+        self.identity_provider
+            .as_mut()
+            .context("the identity provider was just started")
     }
 
     /// Has the gateway de-register everybody and leave, if it runs; says whether it left by itself.
@@ -125,14 +139,17 @@ impl Stage<'_> {
 
     /// Opens a tab, named after its user, whose client is connected and not registered.
     pub fn open(&mut self, tab: &'static str, password: &str) -> anyhow::Result<()> {
+        self.open_with(tab, json!({ "password": password }))
+    }
+
+    /// Opens such a tab with more to say to the client: `password` or `token`, `extraHeaders`,
+    /// `trace`.
+    pub fn open_with(&mut self, tab: &'static str, mut options: Value) -> anyhow::Result<()> {
         self.tabs.push(tab);
-        let options = json!({
-            "client": self.client,
-            "server": gateway::websocket(),
-            "user": self.user(tab),
-            "domain": hss::DOMAIN,
-            "password": password,
-        });
+        options["client"] = json!(self.client);
+        options["server"] = json!(gateway::websocket());
+        options["user"] = json!(self.user(tab));
+        options["domain"] = json!(hss::DOMAIN);
         self.lab.browser.ask(tab, "open", options)?;
         self.wait(tab, "connected").map(drop)
     }
@@ -151,22 +168,14 @@ impl Stage<'_> {
     /// A user whose telephone follows scripts when it is called, registered.
     pub fn called(&self) -> anyhow::Result<Scripted> {
         // Requests above 1300 bytes come by TCP, and sipp has one transport at a time.
-        let scripted = Scripted {
-            n: 4,
-            user: "gina",
-            transport: "t1",
-        };
+        let scripted = Scripted::telephone(4, "gina", "t1");
         scripted.register(&self.folder)?;
         Ok(scripted)
     }
 
     /// A user whose telephone follows scripts and calls, registered.
     pub fn calling(&self) -> anyhow::Result<Scripted> {
-        let scripted = Scripted {
-            n: 5,
-            user: "hugo",
-            transport: "u1",
-        };
+        let scripted = Scripted::telephone(5, "hugo", "u1");
         scripted.register(&self.folder)?;
         Ok(scripted)
     }
@@ -217,12 +226,12 @@ impl Stage<'_> {
     }
 
     /// Waits for an event of a tab.
-    pub fn wait(&self, tab: &str, event: &str) -> anyhow::Result<serde_json::Value> {
+    pub fn wait(&self, tab: &str, event: &str) -> anyhow::Result<Value> {
         self.lab.browser.wait(tab, event, PATIENCE)
     }
 
     /// Waits for the first of several events of a tab.
-    pub fn wait_for_any(&self, tab: &str, events: &[&str]) -> anyhow::Result<serde_json::Value> {
+    pub fn wait_for_any(&self, tab: &str, events: &[&str]) -> anyhow::Result<Value> {
         self.lab.browser.wait_for_any(tab, events, PATIENCE)
     }
 
@@ -271,7 +280,8 @@ impl Stage<'_> {
         }
         let _ = self.lab.browser.tell("", "closeAll");
         self.capture.stop();
-        let leaks = self.capture.leaks()?;
+        let mut leaks = self.capture.leaks()?;
+        leaks.extend(self.lab.ims.leaks());
         let outcome = outcome.and_then(|()| match leaks.as_slice() {
             [] => Ok(()),
             leaks => bail!("leaked: {}", leaks.join("; ")),

@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -30,8 +31,18 @@ pub const SCSCF: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 12);
 pub const HSS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 13);
 /// Name server, port 53.
 pub const DNS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 14);
+/// The identity provider.
+pub const IDENTITY_PROVIDER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 15);
 /// The first telephone's address; the next ones follow.
 pub const TELEPHONES: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 21);
+/// The P-CSCF's address on Gm where that is a network of its own, in the guest.
+pub const GM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// A terminal's address on Gm, in the namespace [`TERMINAL_NAMESPACE`] of the guest.
+pub const TERMINAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// The terminal's network in the guest.
+pub const TERMINAL_NAMESPACE: &str = "terminal";
+/// The P-CSCF's end of Gm in the guest: what is captured here is what was on the wire.
+pub const GM_INTERFACE: &str = "gm";
 /// What all addresses of the core begin with; a browser must never see it.
 pub const CORE_PREFIX: &str = "127.0.1.";
 
@@ -39,7 +50,7 @@ pub const CORE_PREFIX: &str = "127.0.1.";
 const TELEPHONE_COUNT: u8 = 8;
 
 /// Set in the environment of the runner once it is inside.
-const INSIDE: &str = "GATEHOUSE_INTEROP_INSIDE";
+pub(crate) const INSIDE: &str = "GATEHOUSE_INTEROP_INSIDE";
 
 /// Whether this process is the one inside the namespaces.
 pub fn is_inside() -> bool {
@@ -98,6 +109,49 @@ pub fn set_up(folder: &Path) -> anyhow::Result<()> {
     run(Command::new("mount").arg("--bind").arg(resolv).arg(real))
 }
 
+/// Gives the guest's network its addresses: the core on the loopback interface, which is exempt
+/// from IPsec, and Gm between two namespaces, which is not.
+pub fn set_up_guest() -> anyhow::Result<()> {
+    let namespace = TERMINAL_NAMESPACE;
+    ip("link set lo up")?;
+    ip(&format!("netns add {namespace}"))?;
+    ip(&format!(
+        "link add {GM_INTERFACE} type veth peer name gm netns {namespace}"
+    ))?;
+    ip(&format!("address add {GM}/24 dev {GM_INTERFACE}"))?;
+    ip(&format!("link set {GM_INTERFACE} up"))?;
+    ip(&format!("-n {namespace} link set lo up"))?;
+    ip(&format!("-n {namespace} address add {TERMINAL}/24 dev gm"))?;
+    ip(&format!("-n {namespace} link set gm up"))
+}
+
+/// Does something in a named network namespace; sockets made there stay there.
+pub fn inside<T: Send + 'static>(
+    namespace: &str,
+    action: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let path = format!("/run/netns/{namespace}");
+    let file = fs::File::open(&path).with_context(|| format!("no {path}"))?;
+    // A namespace is a thread's: this one ends with what it does.
+    let thread = std::thread::spawn(move || {
+        join_network(&file)?;
+        action()
+    });
+    thread
+        .join()
+        .unwrap_or_else(|_| bail!("what was done in {path} panicked"))
+}
+
+#[allow(unsafe_code)]
+fn join_network(file: &fs::File) -> anyhow::Result<()> {
+    // SAFETY: setns takes two integers; the file stays open during the call.
+    let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error()).context("could not join a network");
+    }
+    Ok(())
+}
+
 /// The media ports of the n-th telephone.
 pub fn telephone_ports(n: u8) -> (u16, u16) {
     let first = 20_000 + u16::from(n) * 100;
@@ -132,18 +186,14 @@ pub fn telephone(n: u8) -> Ipv4Addr {
 }
 
 /// Waits until something is bound to a UDP port, or listens on a TCP port.
-pub fn wait_for_port(
-    is_tcp: bool,
-    address: Ipv4Addr,
-    port: u16,
-    limit: Duration,
-) -> anyhow::Result<()> {
+pub fn wait_for_port(is_tcp: bool, address: SocketAddrV4, limit: Duration) -> anyhow::Result<()> {
     let table = if is_tcp {
         "/proc/self/net/tcp"
     } else {
         "/proc/self/net/udp"
     };
-    let [a, b, c, d] = address.octets();
+    let [a, b, c, d] = address.ip().octets();
+    let port = address.port();
     let local = format!(" {d:02X}{c:02X}{b:02X}{a:02X}:{port:04X} ");
     let started = Instant::now();
     loop {
@@ -156,7 +206,7 @@ pub fn wait_for_port(
             return Ok(());
         }
         if started.elapsed() > limit {
-            bail!("nothing is bound to {address}:{port}");
+            bail!("nothing is bound to {address}");
         }
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -1,6 +1,7 @@
 //! A telephone that follows a script: sipp with a scenario from `sipp/`.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -20,8 +21,10 @@ pub struct Script {
 /// A user whose telephone follows scripts.
 #[derive(Clone, Copy, Debug)]
 pub struct Scripted {
-    /// Which of the telephones' addresses it has.
-    pub n: u8,
+    /// Its own address and port.
+    pub address: SocketAddrV4,
+    /// Where its requests go.
+    pub next_hop: SocketAddrV4,
     /// Whose it is.
     pub user: &'static str,
     /// `u1` for UDP, `t1` for TCP; one that is called must take requests above 1300 bytes.
@@ -29,6 +32,26 @@ pub struct Scripted {
 }
 
 impl Scripted {
+    /// The telephone at one of the telephones' addresses, registered through the P-CSCF.
+    pub fn telephone(n: u8, user: &'static str, transport: &'static str) -> Self {
+        Self {
+            address: SocketAddrV4::new(network::telephone(n), 5060),
+            next_hop: SocketAddrV4::new(network::PCSCF, 5060),
+            user,
+            transport,
+        }
+    }
+
+    /// A P-CSCF by script: it speaks Mw with the I-CSCF.
+    pub fn on_mw(address: Ipv4Addr, user: &'static str) -> Self {
+        Self {
+            address: SocketAddrV4::new(address, 5070),
+            next_hop: SocketAddrV4::new(network::ICSCF, 4060),
+            user,
+            transport: "u1",
+        }
+    }
+
     /// Registers, by a scenario of its own; the binding outlives it.
     pub fn register(self, folder: &Path) -> anyhow::Result<()> {
         let mut script = self.run(folder, "register", include_str!("../sipp/register.xml"), "")?;
@@ -49,7 +72,7 @@ impl Scripted {
         fs::create_dir_all(&folder).context("no folder for a script")?;
         let file = folder.join(format!("{name}.xml"));
         fs::write(&file, scenario).context("no scenario")?;
-        let address = network::telephone(self.n).to_string();
+        let address = self.address.ip().to_string();
         let password = hss::password(self.user);
         let mut command = Command::new("sipp");
         command.current_dir(&folder).arg("-sf").arg(&file);
@@ -57,7 +80,7 @@ impl Scripted {
             "-i",
             &address,
             "-p",
-            "5060",
+            &self.address.port().to_string(),
             "-mi",
             &address,
             "-t",
@@ -97,17 +120,12 @@ impl Scripted {
             "40",
             "-timeout_error",
         ]);
-        command.arg(format!("{}:5060", network::PCSCF));
+        command.arg(self.next_hop.to_string());
         let child = Child::start(&format!("sipp-{name}"), &mut command, &folder)?;
         let is_called = scenario.contains("recv request=\"INVITE\"");
         if is_called {
             let is_tcp = self.transport == "t1";
-            network::wait_for_port(
-                is_tcp,
-                network::telephone(self.n),
-                5060,
-                Duration::from_secs(3),
-            )?;
+            network::wait_for_port(is_tcp, self.address, Duration::from_secs(3))?;
         }
         Ok(Script { child, folder })
     }

@@ -25,6 +25,8 @@ pub(crate) enum Lane {
     Fuzz,
     /// The gateway between real browsers and a real core.
     Interop,
+    /// The ways into the IMS: what the core and the gateway do on each.
+    Ims,
     /// The demo as a newcomer sees it, driven by a scripted browser.
     Demo,
 }
@@ -71,7 +73,9 @@ impl Lane {
                 counted(&mut nextest)
             }
             Lane::Fuzz => counted(&mut verbs::fuzz_taste()?),
-            Lane::Interop => counted(&mut verbs::interop_command()?),
+            Lane::Interop | Lane::Ims => {
+                counted(verbs::interop_command()?.args(["--lane", &self.name()]))
+            }
             Lane::Demo => newcomer::check(),
         }
     }

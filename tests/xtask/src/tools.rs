@@ -22,8 +22,13 @@ pub(crate) const PEERS: &[&str] = &[
     "chromium",
     "iproute2",
     "nftables",
+    "nsd",
+    "openssl",
     "util-linux",
 ];
+
+/// The machine whose kernel has ESP; its start script loads modules, its library is compiled.
+pub(crate) const GUEST: &[&str] = &["user-mode-linux", "kmod", "gcc", "libc6-dev"];
 
 /// The yardstick of the benches.
 pub(crate) const YARDSTICK: &[&str] = &[

@@ -55,8 +55,10 @@ pub(crate) fn interop(cases: &[String], list: bool) -> anyhow::Result<ExitCode> 
 /// The runner of the cases against real peers, with everything it needs in place.
 pub(crate) fn interop_command() -> anyhow::Result<Command> {
     tools::debian(tools::PEERS)?;
+    tools::debian(tools::GUEST)?;
     let browser = workspace::root().join("tests/interop/browser");
     tools::npm(&browser)?;
+    tools::npm(&workspace::root().join("tests/interop/oidc"))?;
     workspace::run(
         workspace::command("npm")
             .current_dir(&browser)

@@ -11,13 +11,14 @@ export class JsSipClient {
   }
 
   async start() {
-    const { server, user, domain, password } = this.options;
+    const { server, user, domain, password, token, extraHeaders } = this.options;
     this.socket = new JsSIP.WebSocketInterface(server);
+    if (this.options.trace) this.record();
     this.agent = new JsSIP.UA({
       sockets: [this.socket],
       uri: `sip:${user}@${domain}`,
       authorization_user: `${user}@${domain}`,
-      password,
+      ...(token ? { authorization_jwt: `Bearer ${token}` } : { password }),
       register: false,
       register_expires: this.options.expires ?? 300,
       session_timers: this.options.sessionTimers ?? false,
@@ -39,11 +40,35 @@ export class JsSipClient {
         report("incoming", { from: request.from.uri.toString(), offer: Boolean(request.body) });
       }
     });
+    if (extraHeaders) agent.registrator().setExtraHeaders(extraHeaders);
     await new Promise((connected) => {
       agent.once("connected", connected);
       agent.once("disconnected", connected);
       agent.start();
     });
+  }
+
+  /// Keeps every message, in order, with who sent it.
+  record() {
+    this.trace = [];
+    const { connect, send } = this.socket;
+    this.socket.send = (message) => {
+      this.trace.push({ from: "browser", message: String(message) });
+      return send.call(this.socket, message);
+    };
+    this.socket.connect = () => {
+      connect.call(this.socket);
+      const take = this.socket._ws.onmessage;
+      this.socket._ws.onmessage = (event) => {
+        this.trace.push({ from: "gateway", message: String(event.data) });
+        take(event);
+      };
+    };
+  }
+
+  /// Every request from now on carries this token.
+  renew(token) {
+    this.agent.set("authorization_jwt", `Bearer ${token}`);
   }
 
   register() {
@@ -59,7 +84,8 @@ export class JsSipClient {
   }
 
   call(target) {
-    this.adopt(this.agent.call(target, { mediaStream: this.microphone, pcConfig: { iceServers: [] } }));
+    const { extraHeaders } = this.options;
+    this.adopt(this.agent.call(target, { mediaStream: this.microphone, pcConfig: { iceServers: [] }, extraHeaders }));
   }
 
   adopt(session) {

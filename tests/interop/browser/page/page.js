@@ -43,6 +43,8 @@ window.tab = {
     await client.start();
   },
   register: () => client.register(),
+  /// Another access token for the same user.
+  renew: ({ token }) => client.renew(token),
   unregister: () => client.unregister(),
   stop: () => client.stop(),
   call: ({ target }) => client.call(target),
@@ -99,6 +101,9 @@ window.tab = {
     }
     return found;
   },
+
+  /// What went over the WebSocket so far, if the client was started with `trace`.
+  trace: () => client.trace ?? [],
 
   /// The descriptions of both sides, for a failed case.
   descriptions: () =>

@@ -10,6 +10,17 @@ export class SipJsClient {
     this.session = null;
   }
 
+  /// The header that every request carries if the user logs in by token.
+  get authorization() {
+    const { token } = this.options;
+    return token ? [`Authorization: Bearer ${token}`] : [];
+  }
+
+  /// Every REGISTER and INVITE from now on carries this token.
+  renew(token) {
+    this.options.token = token;
+  }
+
   async start() {
     const { server, user, domain, password } = this.options;
     this.agent = new UserAgent({
@@ -63,6 +74,7 @@ export class SipJsClient {
 
   register() {
     return this.registerer.register({
+      requestOptions: { extraHeaders: this.authorization },
       requestDelegate: {
         onAccept: ({ message }) => this.report("registered", { status: message.statusCode }),
         onReject: ({ message }) => this.report("registrationFailed", { status: message.statusCode, cause: message.reasonPhrase }),
@@ -71,7 +83,7 @@ export class SipJsClient {
   }
 
   unregister() {
-    return this.registerer.unregister();
+    return this.registerer.unregister({ requestOptions: { extraHeaders: this.authorization } });
   }
 
   stop() {
@@ -79,7 +91,10 @@ export class SipJsClient {
   }
 
   async call(target) {
-    const inviter = new Inviter(this.agent, UserAgent.makeURI(target), { earlyMedia: true });
+    const inviter = new Inviter(this.agent, UserAgent.makeURI(target), {
+      earlyMedia: true,
+      extraHeaders: this.authorization,
+    });
     this.adopt(inviter);
     await inviter.invite({
       requestDelegate: {

@@ -140,7 +140,7 @@ pub(super) fn offerless(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage.capture.stop();
     let heard = stage
         .capture
-        .audio(network::GATEWAY, network::telephone(scripted.n))?;
+        .audio(network::GATEWAY, *scripted.address.ip())?;
     let middle = &heard[heard.len() / 2..];
     ensure!(
         tone::share(middle, ALICE) > 0.7,

@@ -1,13 +1,20 @@
-//! The cases, each once with JsSIP and once with SIP.js.
+//! The cases: groups of them, each with a lane of the test run and the client its tabs run.
 
 mod calls;
 mod core;
 mod dialogs;
 mod failures;
+mod identity;
+mod ipsec;
+mod mw;
 mod network;
 mod registration;
 
-use crate::lab::Stage;
+use std::path::Path;
+
+pub use ipsec::GuestWorld;
+
+use crate::lab::{CORE_ALONE, Stage};
 
 /// A case: its name and what is done.
 #[derive(Clone, Copy)]
@@ -18,11 +25,69 @@ pub struct Case {
     pub run: fn(&mut Stage<'_>) -> anyhow::Result<()>,
 }
 
-/// The clients in the browser.
-pub const CLIENTS: &[&str] = &["jssip", "sipjs"];
+/// A case inside the guest.
+#[derive(Clone, Copy)]
+pub struct GuestCase {
+    /// What `cargo xtask interop` calls it, after `guest/`.
+    pub name: &'static str,
+    /// What is done inside.
+    pub run: fn(&mut GuestWorld) -> anyhow::Result<()>,
+    /// What is looked at outside, once the guest is gone, in its folder.
+    pub check: fn(&Path) -> anyhow::Result<()>,
+}
+
+/// Cases that are run the same way.
+#[derive(Clone, Copy)]
+pub struct Group {
+    /// What precedes a case's name, before a slash.
+    pub name: &'static str,
+    /// Which lane of the test run they are in.
+    pub lane: Lane,
+    /// Which SIP client the tabs run.
+    pub client: &'static str,
+    /// The cases.
+    pub cases: &'static [Case],
+}
+
+/// The lanes of the test run that this program does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Lane {
+    /// Browsers, telephones and a core around the gateway.
+    Interop,
+    /// The ways into the IMS: what the core and the gateway do on each.
+    Ims,
+}
+
+/// All groups, in the order they run in.
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "core",
+        lane: Lane::Interop,
+        client: CORE_ALONE,
+        cases: CORE_CASES,
+    },
+    Group {
+        name: "jssip",
+        lane: Lane::Interop,
+        client: "jssip",
+        cases: CASES,
+    },
+    Group {
+        name: "sipjs",
+        lane: Lane::Interop,
+        client: "sipjs",
+        cases: CASES,
+    },
+    Group {
+        name: "ims",
+        lane: Lane::Ims,
+        client: CORE_ALONE,
+        cases: IMS_CASES,
+    },
+];
 
 /// What the core and the telephones can do without a gateway: if these fail, look there first.
-pub const CORE_CASES: &[Case] = &[
+const CORE_CASES: &[Case] = &[
     Case {
         name: "telephones",
         run: core::telephones,
@@ -33,8 +98,35 @@ pub const CORE_CASES: &[Case] = &[
     },
 ];
 
+/// What the core does on Mw without a gateway.
+const IMS_CASES: &[Case] = &[
+    Case {
+        name: "trusted-node",
+        run: mw::trusted_node,
+    },
+    Case {
+        name: "trusted-node-refused",
+        run: mw::trusted_node_refused,
+    },
+    Case {
+        name: "digest-on-mw",
+        run: mw::digest_on_mw,
+    },
+    Case {
+        name: "identity-provider",
+        run: identity::identity_provider,
+    },
+];
+
+/// The cases inside the guest; all are of the lane `ims`.
+pub const GUEST_CASES: &[GuestCase] = &[GuestCase {
+    name: "sec-agree",
+    run: ipsec::sec_agree,
+    check: ipsec::was_protected,
+}];
+
 /// All cases of the gateway, simplest first.
-pub const CASES: &[Case] = &[
+const CASES: &[Case] = &[
     Case {
         name: "register",
         run: registration::register,
