@@ -1,6 +1,7 @@
 //! The eP-CSCF without a socket: SIP towards browsers (RFC 7118) and towards the IMS
 //! (TS 24.229), registrations and calls, as one value that is fed and drained.
 
+pub mod auth;
 mod calls;
 pub mod config;
 pub mod counters;
