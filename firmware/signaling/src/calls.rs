@@ -22,13 +22,17 @@ impl Signaling {
         transaction: ServerTransactionId,
         peer: &Peer,
         tag: &str,
-        request: Request,
+        mut request: Request,
     ) -> Result<(), Rejection> {
         let leg = leg_of(peer);
         let (session, binding) = self.sessions.find(leg, tag).ok_or(Rejection::NoDialog)?;
         if !self.is_own(peer, self.registrations.get(binding)) {
             self.report_foreign(peer);
             return Err(Rejection::NoDialog);
+        }
+        let may_refer = leg == Leg::Access || self.link.config.services.refer_from_ims;
+        if request.method == Method::Refer && may_refer {
+            self.translate_referral(peer, binding, &mut request)?;
         }
         self.sessions.handle_request(
             session,
@@ -64,6 +68,10 @@ impl Signaling {
         flow: FlowId,
         invite: Request,
     ) -> Result<(), Rejection> {
+        let peer = Peer::Flow(flow);
+        if let Some(taken) = self.take_replacement(&peer, Leg::Access, transaction, &invite) {
+            return taken;
+        }
         let from = invite.headers.from()?;
         let wish = wish_of(&invite.headers, &from);
         let binding = self.speaker(flow, &wish).ok_or(Rejection::Unregistered)?;
@@ -86,9 +94,16 @@ impl Signaling {
     pub(crate) fn take_ims_invite(
         &mut self,
         transaction: ServerTransactionId,
+        peer: &Peer,
         endpoint: EndpointId,
         invite: Request,
     ) -> Result<(), Rejection> {
+        if let Some(taken) = self.take_replacement(peer, Leg::Ims, transaction, &invite) {
+            return taken;
+        }
+        if invite.headers.has(&HeaderName::Replaces) {
+            return Err(Rejection::NoDialog); // RFC 3891 §3.
+        }
         let binding = self
             .registrations
             .of_endpoint(endpoint)
@@ -154,6 +169,7 @@ impl Signaling {
         let identity = Uri::parse(identity.reveal()).expect("an identity is a URI");
         let uri = dialled(&invite.uri)?;
         let mut headers = Headers::new();
+        self.pass_replaces(invite, &mut headers)?;
         let preferred = NameAddr::new(identity.clone());
         headers.push(HeaderName::PPreferredIdentity, preferred.to_string());
         Ok(Target {
@@ -166,6 +182,19 @@ impl Signaling {
             routes: binding.routes(&self.link.config),
             headers,
         })
+    }
+
+    /// A dialog that is not here may be one that the core referred the browser to.
+    fn pass_replaces(&self, invite: &Request, headers: &mut Headers) -> Result<(), Rejection> {
+        let Some(replaces) = invite.headers.replaces()? else {
+            return Ok(());
+        };
+        if !self.link.config.services.refer_from_ims {
+            return Err(Rejection::NoDialog);
+        }
+        headers.push(HeaderName::Replaces, replaces.to_string());
+        headers.push(HeaderName::Require, "replaces");
+        Ok(())
     }
 
     /// How a browser is called: at the Contact it registered, in the name of who was
@@ -193,7 +222,7 @@ impl Signaling {
 
     /// A caller's URI as a browser may see it: an address instead of a domain is a host of
     /// the core, and a user's own domain stands in for it.
-    fn shown(&self, uri: &Uri, binding: &Binding) -> Uri {
+    pub(crate) fn shown(&self, uri: &Uri, binding: &Binding) -> Uri {
         let Some(sip) = uri.as_sip() else {
             return uri.clone();
         };
@@ -209,7 +238,7 @@ impl Signaling {
         }
     }
 
-    fn is_own(&self, peer: &Peer, binding: Option<&Binding>) -> bool {
+    pub(crate) fn is_own(&self, peer: &Peer, binding: Option<&Binding>) -> bool {
         match *peer {
             Peer::Flow(flow) => binding.and_then(Binding::flow) == Some(flow),
             Peer::Ims { endpoint, .. } => binding.map(Binding::endpoint) == Some(endpoint),
@@ -251,7 +280,7 @@ fn wish_of(headers: &Headers, from: &NameAddr) -> Uri {
 
 /// What a browser dialled, without what would steer the request (`maddr`, `transport`, a
 /// port) or ride on it (headers).
-fn dialled(uri: &Uri) -> Result<Uri, Rejection> {
+pub(crate) fn dialled(uri: &Uri) -> Result<Uri, Rejection> {
     match uri {
         Uri::Sip(sip) => Ok(bare(sip).into()),
         Uri::Tel(_) | Uri::Urn(_) => Ok(uri.clone()),

@@ -1,11 +1,15 @@
 //! What an operator decides about the control plane, already checked and typed.
 
+mod services;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::id::SipTransport;
 use crate::sdp::CodecPolicy;
+
+pub use services::{PreconditionPolicy, ServiceConfig};
 
 /// The settings of the whole control plane.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct Config {
     pub registration: RegistrationConfig,
     /// Calls.
     pub calls: CallConfig,
+    /// Services beside a plain call.
+    pub services: ServiceConfig,
 }
 
 impl Config {
@@ -46,6 +52,7 @@ impl Config {
             flows: FlowConfig::default(),
             registration: RegistrationConfig::default(),
             calls: CallConfig::default(),
+            services: ServiceConfig::default(),
         }
     }
 }
@@ -135,6 +142,9 @@ pub struct CallConfig {
     /// How long a call outlives the browser's media while its connection stands: the
     /// browser may be on its way to another network.
     pub media_grace: Duration,
+    /// How long a call whose browser's connection and media are both gone waits for the
+    /// page to come back and take it up again (RFC 3891): it may be being loaded anew.
+    pub page_grace: Duration,
     /// How long the far end may send nothing although it should.
     pub ims_silence: Duration,
     /// Audio codecs that are offered, best first.
@@ -153,6 +163,7 @@ impl Default for CallConfig {
             ring_time: Duration::from_secs(120),
             duration: Duration::from_secs(4 * 3600),
             media_grace: Duration::from_secs(5),
+            page_grace: Duration::from_secs(5),
             ims_silence: Duration::from_secs(120),
             codecs: CodecPolicy::default(),
             session_expires: Duration::from_secs(1800),

@@ -97,6 +97,10 @@ iq::counters! {
         pub calls_from_ims: u64,
         /// Calls that were answered.
         pub calls_answered: u64,
+        /// Times that another dialog took the place of a call's (Replaces).
+        pub calls_replaced: u64,
+        /// REFERs that were handed on.
+        pub referrals: u64,
         /// Calls turned away for lack of capacity or by a limit.
         pub calls_refused: u64,
     }

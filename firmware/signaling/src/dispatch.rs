@@ -260,13 +260,10 @@ impl Signaling {
             | Method::Options
             | Method::Prack
             | Method::Update
-            | Method::Info => true,
-            Method::Message
-            | Method::Subscribe
+            | Method::Info
             | Method::Notify
-            | Method::Refer
-            | Method::Publish
-            | Method::Other(_) => false,
+            | Method::Refer => true,
+            Method::Message | Method::Subscribe | Method::Publish | Method::Other(_) => false,
         };
         if !is_served {
             return Err(Rejection::MethodNotAllowed);
@@ -311,6 +308,7 @@ impl Signaling {
             (_, Some(tag)) => self.take_in_dialog(transaction, &Peer::Flow(flow), &tag, request),
             (Method::Options, None) => self.answer_options(transaction, &request),
             (Method::Invite, None) => self.take_access_invite(transaction, flow, request),
+            (Method::Refer, None) => Err(Rejection::OnlyInCall),
             (_, None) => Err(Rejection::NoDialog),
         }
     }
@@ -325,7 +323,8 @@ impl Signaling {
         match (&request.method, dialog_tag(&request)) {
             (_, Some(tag)) => self.take_in_dialog(transaction, peer, &tag, request),
             (Method::Options, None) => self.answer_options(transaction, &request),
-            (Method::Invite, None) => self.take_ims_invite(transaction, endpoint, request),
+            (Method::Invite, None) => self.take_ims_invite(transaction, peer, endpoint, request),
+            (Method::Refer, None) => Err(Rejection::OnlyInCall),
             (_, None) => Err(Rejection::NoDialog),
         }
     }
@@ -342,7 +341,7 @@ impl Signaling {
             .with_to_tag(&tag)
             .with(HeaderName::Allow, ALLOWED)
             .with(HeaderName::Accept, "application/sdp")
-            .with(HeaderName::Supported, "100rel, timer");
+            .with(HeaderName::Supported, "100rel, timer, replaces");
         self.link.respond(transaction, response);
         Ok(())
     }
@@ -445,8 +444,17 @@ impl Signaling {
     }
 }
 
-/// The extensions that a peer may require.
-const EXTENSIONS: [&str; 5] = ["100rel", "timer", "path", "outbound", "gruu"];
+/// The extensions that a peer may require; a call turns away what its network does not do.
+const EXTENSIONS: [&str; 8] = [
+    "100rel",
+    "timer",
+    "path",
+    "outbound",
+    "gruu",
+    "precondition",
+    "replaces",
+    "norefersub",
+];
 
 /// When to come back after a refusal for lack of room.
 const RETRY_AFTER: std::ops::Range<u32> = 5..30;

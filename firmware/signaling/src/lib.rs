@@ -18,6 +18,7 @@ pub mod message;
 mod next_hop;
 mod output;
 pub mod policy;
+mod referral;
 pub mod registration;
 pub mod rejection;
 pub mod sdp;

@@ -39,6 +39,12 @@ pub enum Rejection {
     /// Inside a dialog that does not exist, or belongs to somebody else.
     #[error("Call Does Not Exist")]
     NoDialog,
+    /// Wants to replace a call only before it is answered, RFC 3891 §3.
+    #[error("Already Answered")]
+    AlreadyAnswered,
+    /// The method is served inside calls only.
+    #[error("Only Inside A Call")]
+    OnlyInCall,
     /// Went through too many hands.
     #[error("Too Many Hops")]
     TooManyHops,
@@ -91,7 +97,8 @@ impl Rejection {
             Rejection::TooManyHops => StatusCode::TOO_MANY_HOPS,
             Rejection::NoCapacity | Rejection::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Rejection::CoreSilent | Rejection::Unresolved => StatusCode::SERVER_TIME_OUT,
-            Rejection::TooManyCalls => StatusCode::BUSY_HERE,
+            Rejection::TooManyCalls | Rejection::AlreadyAnswered => StatusCode::BUSY_HERE,
+            Rejection::OnlyInCall => StatusCode::FORBIDDEN,
             Rejection::FlowFailed => StatusCode::TEMPORARILY_UNAVAILABLE,
             Rejection::InProgress | Rejection::UnusableChallenge => {
                 StatusCode::SERVER_INTERNAL_ERROR
@@ -122,6 +129,8 @@ impl Rejection {
             | Rejection::NotHere
             | Rejection::UnsupportedScheme
             | Rejection::NoDialog
+            | Rejection::AlreadyAnswered
+            | Rejection::OnlyInCall
             | Rejection::TooManyHops
             | Rejection::CoreSilent
             | Rejection::Unresolved
@@ -152,7 +161,7 @@ pub fn relayed_to_access(status: StatusCode) -> StatusCode {
 }
 
 /// The methods that are served.
-pub const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, INFO, OPTIONS";
+pub const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, INFO, OPTIONS, NOTIFY, REFER";
 
 #[cfg(test)]
 mod tests {

@@ -7,11 +7,14 @@ use std::time::Instant;
 use iq::{Command, Leg, Now, Reply, SessionId};
 use rand_chacha::ChaCha20Rng;
 
-use crate::config::CallConfig;
+use crate::config::{CallConfig, ServiceConfig};
 use crate::deadlines::Deadlines;
 use crate::event::{EndReason, Event};
 use crate::link::{Link, Owner};
-use crate::message::{HeaderName, Headers, Host, NameAddr, Request, Response, SipUri};
+use crate::message::headers::Replaces;
+use crate::message::{
+    HeaderName, Headers, Host, NameAddr, Params, Request, Response, SipUri, StatusCode, Uri,
+};
 use crate::registration::{Binding, BindingId, Registrations};
 use crate::session::{Outside, Session, Target};
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
@@ -34,7 +37,7 @@ pub(crate) struct Sessions {
 struct Entry {
     session: Session,
     binding: BindingId,
-    tags: [(Leg, String); 2],
+    tags: Vec<(Leg, String)>,
 }
 
 impl Sessions {
@@ -84,6 +87,7 @@ impl Sessions {
             return link.counters.calls_refused += 1;
         };
         let tags = [Leg::Access, Leg::Ims].map(|leg| (leg, session.local_tag(leg).to_owned()));
+        let tags = Vec::from(tags);
         for tag in &tags {
             self.by_tag.insert(tag.clone(), id);
         }
@@ -104,6 +108,63 @@ impl Sessions {
     pub(crate) fn find(&self, leg: Leg, tag: &str) -> Option<(SessionId, BindingId)> {
         let id = *self.by_tag.get(&(leg, tag.to_owned()))?;
         Some((id, self.table.get(&id)?.binding))
+    }
+
+    /// The call and the owner of the dialog that Replaces names on a leg, RFC 3891 §3.
+    pub(crate) fn find_replaced(
+        &self,
+        leg: Leg,
+        replaces: &Replaces,
+    ) -> Option<(SessionId, BindingId)> {
+        let (id, binding) = self.find(leg, replaces.to_tag()?)?;
+        let dialog = self.table.get(&id)?.session.dialog(leg)?.id();
+        let is_its = dialog.call_id == replaces.call_id
+            && Some(dialog.local_tag.as_str()) == replaces.to_tag()
+            && Some(dialog.remote_tag.as_str()) == replaces.from_tag();
+        is_its.then_some((id, binding))
+    }
+
+    /// How the other side of a call knows its end of it: what Replaces says to the far end
+    /// of a leg, and where that is.
+    pub(crate) fn far_end(&self, id: SessionId, leg: Leg) -> Option<(Replaces, Uri)> {
+        let dialog = self.table.get(&id)?.session.dialog(leg)?;
+        let mut params = Params::default();
+        params.set("to-tag", &dialog.id().remote_tag);
+        params.set("from-tag", &dialog.id().local_tag);
+        let call_id = dialog.id().call_id.clone();
+        let target = dialog.remote_target().clone();
+        Some((Replaces { call_id, params }, target))
+    }
+
+    /// An INVITE that takes the place of a call's dialog.
+    ///
+    /// # Errors
+    /// The status to turn it down with.
+    pub(crate) fn replace(
+        &mut self,
+        id: SessionId,
+        leg: Leg,
+        transaction: ServerTransactionId,
+        invite: Request,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) -> Result<(), StatusCode> {
+        self.invites.insert(transaction, (id, leg));
+        let mut verdict = Ok(());
+        self.with(id, link, registrations, |session, view| {
+            verdict = session.replace(leg, transaction, invite, view);
+        });
+        if let Some(entry) = self.table.get_mut(&id)
+            && verdict.is_ok()
+        {
+            link.counters.calls_replaced += 1;
+            let tag = (leg, entry.session.local_tag(leg).to_owned());
+            if !entry.tags.contains(&tag) {
+                self.by_tag.insert(tag.clone(), id);
+                entry.tags.push(tag);
+            }
+        }
+        verdict
     }
 
     /// A request inside a call.
@@ -358,6 +419,10 @@ impl Outside for View<'_> {
 
     fn config(&self) -> &CallConfig {
         &self.link.config.calls
+    }
+
+    fn services(&self) -> &ServiceConfig {
+        &self.link.config.services
     }
 
     fn is_reachable(&self, leg: Leg) -> bool {

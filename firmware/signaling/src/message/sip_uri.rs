@@ -123,6 +123,26 @@ impl SipUri {
         self.text[self.marks.params.end..].strip_prefix('?')
     }
 
+    /// A header after `?`, its escapes resolved.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let headers = self.headers()?.split('&');
+        let mut named = headers.filter_map(|header| header.split_once('='));
+        let (_, value) = named.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        unescape(value)
+    }
+
+    /// The same with this header alone after `?`; what a URI cannot hold is escaped.
+    #[must_use]
+    pub fn with_header(&self, name: &str, value: &str) -> Self {
+        let header = format!("{name}={}", escape(value, HEADER_MARKS));
+        Pieces {
+            headers: Some(&header),
+            ..self.pieces()
+        }
+        .compose()
+    }
+
     /// The same with another user, which is escaped; `None` takes the user away.
     #[must_use]
     pub fn with_user(&self, user: Option<&str>) -> Self {
@@ -429,6 +449,9 @@ const NEVER_ALONE: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 
 /// RFC 3261 §25.1 `unreserved` and `user-unreserved`.
 const USER_MARKS: &[u8] = b"-_.!~*'()&=+$,;?/";
+
+/// What stands for itself in the value of a header of a URI, RFC 3261 §25.1.
+const HEADER_MARKS: &[u8] = b"-_.!~*'()[]/?:+$";
 
 /// RFC 3261 §25.1 `unreserved` and `param-unreserved`.
 const PARAM_MARKS: &[u8] = b"-_.!~*'()[]/:&+$";

@@ -8,6 +8,7 @@ use iq::ImsRemote;
 use super::codecs::{self, Format};
 use super::error::SdpError;
 use super::model::{Description, Direction, Media, MediaKind};
+use super::precondition::Preconditions;
 use super::slot::SlotLine;
 use super::{Part, interwork::Changes};
 
@@ -36,6 +37,8 @@ pub struct ImsAudio {
     pub is_rtcp_on: bool,
     /// Milliseconds of audio in a packet, as the peer likes it.
     pub ptime: Option<u32>,
+    /// What the peer's segment of the network needs before anybody is alerted.
+    pub preconditions: Option<Preconditions>,
 }
 
 impl ImsDescription {
@@ -115,6 +118,7 @@ impl ImsAudio {
             ptime: media
                 .attribute("ptime")
                 .and_then(|ptime| ptime.trim().parse().ok()),
+            preconditions: Preconditions::read(media),
         })
     }
 }

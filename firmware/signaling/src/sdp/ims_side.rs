@@ -9,6 +9,7 @@ use super::error::SdpError;
 use super::ims::ImsDescription;
 use super::interwork::{Agreed, Audio, Changes, answer_direction};
 use super::model::{Attribute, Bandwidth, Description, Direction, Host, Media, MediaKind};
+use super::precondition::{PreconditionUse, Preconditions};
 use super::slot::{self, SlotLine};
 use super::write::Origin;
 
@@ -17,6 +18,7 @@ use super::write::Origin;
 #[derive(Clone, Debug)]
 pub struct ImsSide {
     origin: Origin,
+    preconditions: PreconditionUse,
     slots: Vec<SlotLine>,
     carried: Option<usize>,
     /// The offer of ours that waits for its answer.
@@ -33,6 +35,8 @@ struct Written {
     slots: Vec<SlotLine>,
     formats: Vec<Format>,
     direction: Direction,
+    /// What is said about preconditions.
+    preconditions: Vec<Attribute>,
 }
 
 impl ImsSide {
@@ -41,12 +45,22 @@ impl ImsSide {
     pub fn new(random: u64) -> Self {
         ImsSide {
             origin: Origin::new(random),
+            preconditions: PreconditionUse::Ignored,
             slots: Vec::new(),
             carried: None,
             pending: None,
             local: None,
             remote: None,
             agreed: None,
+        }
+    }
+
+    /// The same, with preconditions in use.
+    #[must_use]
+    pub fn with_preconditions(self, preconditions: PreconditionUse) -> Self {
+        ImsSide {
+            preconditions,
+            ..self
         }
     }
 
@@ -61,6 +75,7 @@ impl ImsSide {
             slots,
             formats,
             direction: audio.direction,
+            preconditions: self.offered_preconditions(),
         };
         let bytes = self.write(&written, address);
         self.pending = Some(written);
@@ -114,6 +129,10 @@ impl ImsSide {
             slots: offer.lines.clone(),
             direction: answer_direction(offer.audio.direction, audio.direction),
             formats,
+            preconditions: match (self.preconditions, &offer.audio.preconditions) {
+                (PreconditionUse::Ignored, _) | (_, None) => Vec::new(),
+                (_, Some(preconditions)) => preconditions.answer(),
+            },
         };
         let agreed = Agreed::new(
             (&written.formats, written.direction),
@@ -197,6 +216,18 @@ impl ImsSide {
         policy.of(&offer.audio.formats)
     }
 
+    /// Once the peer has spoken, it is spoken to as it speaks.
+    fn offered_preconditions(&self) -> Vec<Attribute> {
+        let peer = self.remote.as_ref().map(|peer| &peer.audio.preconditions);
+        match (self.preconditions, peer) {
+            (PreconditionUse::Offered, None) => Preconditions::offer(None),
+            (PreconditionUse::Offered | PreconditionUse::Answered, Some(Some(peer))) => {
+                Preconditions::offer(Some(peer))
+            }
+            (PreconditionUse::Ignored, _) | (_, None | Some(None)) => Vec::new(),
+        }
+    }
+
     fn settle(&mut self, local: Written, remote: ImsDescription, agreed: Agreed) {
         self.slots = local.slots.clone();
         self.carried = Some(local.position);
@@ -239,6 +270,7 @@ fn audio_line(slot: &SlotLine, audio: &Written, address: ImsAddress) -> Media {
     }
     attributes.push(Attribute::new("ptime", PTIME));
     attributes.push(Attribute::flag(audio.direction.as_str()));
+    attributes.extend(audio.preconditions.iter().cloned());
     let as_kbit = if address.rtp.is_ipv4() {
         AS_IPV4
     } else {

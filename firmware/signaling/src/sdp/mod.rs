@@ -18,6 +18,7 @@ mod interwork;
 mod model;
 mod multipart;
 mod parse;
+mod precondition;
 mod slot;
 mod write;
 
@@ -31,6 +32,7 @@ pub use interwork::{Agreed, AgreedFormat, Audio, Changes, answer_direction, line
 pub use model::{Attribute, Bandwidth, Description, Direction, Host, Media, MediaKind};
 pub use multipart::session_description;
 pub use parse::parse;
+pub use precondition::{PreconditionUse, Preconditions};
 pub use slot::SlotLine;
 pub use write::Origin;
 

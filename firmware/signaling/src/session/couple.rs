@@ -4,7 +4,9 @@
 //! The side that calls and the side that is called may each be the browser or the
 //! IMS; the rules are the same but where they name a leg. Left out: transfer.
 
+mod inviting;
 mod re_offer;
+mod replace;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,9 +14,10 @@ use std::time::{Duration, Instant};
 use iq::{AccessLoss, Command, Leg, Refusal, Reply, Reserve, SessionId};
 
 use re_offer::{Awaited, ReOffer};
+use replace::Replacement;
 
-use super::early_media::{Authorization, EarlyMedia, Fork};
-use super::leg::{Farewell, Final, LegAction, LegEvent, Rejected, RejectedBy, Sdp};
+use super::early_media::EarlyMedia;
+use super::leg::{Farewell, Final, LegAction, LegEvent, Question, Sdp};
 use super::mapping;
 use super::negotiation::Negotiation;
 use super::reason;
@@ -30,6 +33,10 @@ pub(super) enum Step {
     Leg(Leg, LegAction),
     /// Ask the media plane for something.
     Iq(Command),
+    /// The dialog that was replaced on a leg is to be ended.
+    Replaced(Leg),
+    /// The dialog that was to be replaced on a leg stays, and the new one is turned down.
+    Kept(Leg, Final),
 }
 
 /// The rules of one call at work.
@@ -42,11 +49,15 @@ pub(super) struct Coupling {
     headers: Headers,
     negotiation: Negotiation,
     early: EarlyMedia,
+    /// Whether media was told to keep early media from the browser.
+    is_muted: bool,
     /// What the caller was last told before the answer.
     rung: Option<StatusCode>,
     /// The box's description that the caller already has.
     told: Option<Sdp>,
     re_offer: Option<ReOffer>,
+    /// Another dialog that wants a leg's place.
+    replacement: Option<Replacement>,
     /// The browser restarted ICE while another re-offer was under way: it is answered
     /// when the media plane has its new credentials.
     answers_on_ice: bool,
@@ -80,6 +91,9 @@ pub(super) struct Call {
 enum State {
     /// The media plane was asked for transports.
     Reserving,
+    /// The calling side was answered, and is getting its resources ready before the called
+    /// side may be alerted (RFC 3312).
+    Preparing,
     /// The called side was invited and has not answered.
     Inviting,
     /// The called side answered, and the calling side was told.
@@ -96,6 +110,7 @@ pub(super) struct Limits {
     ring_time: Duration,
     duration: Duration,
     media_grace: Duration,
+    page_grace: Duration,
     ims_silence: Duration,
 }
 
@@ -105,6 +120,7 @@ impl From<&CallConfig> for Limits {
             ring_time: config.ring_time,
             duration: config.duration,
             media_grace: config.media_grace,
+            page_grace: config.page_grace,
             ims_silence: config.ims_silence,
         }
     }
@@ -129,9 +145,11 @@ impl Coupling {
             headers: call.headers,
             negotiation,
             early: EarlyMedia::default(),
+            is_muted: false,
             rung: None,
             told: None,
             re_offer: None,
+            replacement: None,
             answers_on_ice: false,
             reconciled: 0,
             patience: Some(now + MEDIA_PATIENCE),
@@ -187,6 +205,7 @@ impl Coupling {
             self.patience = None;
             match self.state {
                 State::Reserving => self.media_refused(Refusal::Unavailable, now),
+                State::Preparing => self.end_of_preparing(now),
                 State::Inviting => self.end_of_ringing(now),
                 State::Up | State::Ending | State::Over => {}
             }
@@ -207,6 +226,10 @@ impl Coupling {
     pub(super) fn handle_event(&mut self, leg: Leg, event: LegEvent, now: Instant) {
         if matches!(self.state, State::Ending | State::Over) {
             return;
+        }
+        if self.is_replacing(leg) && event.is_farewell() {
+            let status = StatusCode::REQUEST_TERMINATED;
+            return self.refuse_replacement(Final::new(status));
         }
         match event {
             LegEvent::Progress {
@@ -233,7 +256,18 @@ impl Coupling {
                 self.finish(StatusCode::TEMPORARILY_UNAVAILABLE, headers, now);
             }
             LegEvent::Lost(reason) => self.end_by_box(reason, now),
-            LegEvent::ReOffered(offer) => self.re_offered(leg, offer.as_ref(), now),
+            LegEvent::ForkEnded(fork) => self.fork_ended(fork),
+            LegEvent::EarlyMedia {
+                fork,
+                authorization,
+            } => self.authorized(fork, authorization),
+            LegEvent::ReOffered { offer, fork: None } => {
+                self.re_offered(leg, offer.as_ref(), now);
+            }
+            LegEvent::ReOffered {
+                offer,
+                fork: Some(fork),
+            } => self.early_re_offered(fork, offer.as_ref()),
             LegEvent::ReOfferCancelled => self.re_offer_cancelled(leg),
             LegEvent::ReAnswered(answer) => self.re_answered(leg, &answer, now),
             LegEvent::ReOfferRejected(status) => self.re_offer_rejected(leg, status),
@@ -242,6 +276,20 @@ impl Coupling {
                 if self.state == State::Up && self.re_offer.is_none() {
                     self.re_offer_of_itself(leg);
                 }
+            }
+            LegEvent::Asked(question) if self.state == State::Up => {
+                self.act(leg.other(), LegAction::Ask(question));
+            }
+            LegEvent::Asked(Question { ask, .. }) => {
+                let reply = Final::new(StatusCode::TEMPORARILY_UNAVAILABLE);
+                self.act(leg, LegAction::Reply { ask, reply });
+            }
+            LegEvent::Replied { ask, reply } => {
+                let reply = replied(leg, reply);
+                self.act(leg.other(), LegAction::Reply { ask, reply });
+            }
+            LegEvent::Notified { ask, notice } => {
+                self.act(leg.other(), LegAction::Notify { ask, notice });
             }
             LegEvent::Dtmf { event, duration } => {
                 if self.state == State::Up {
@@ -269,7 +317,7 @@ impl Coupling {
                     State::Ending => self.state = State::Over,
                     State::Over => {}
                     // The media plane let the call go of itself.
-                    State::Reserving | State::Inviting | State::Up => {
+                    State::Reserving | State::Preparing | State::Inviting | State::Up => {
                         self.is_reserved = false;
                         self.end_by_box(EndReason::Media, now);
                     }
@@ -297,7 +345,11 @@ impl Coupling {
     pub(super) fn handle_flow_lost(&mut self, now: Instant) {
         match self.state {
             State::Up if self.loss_at.is_none() => {}
-            State::Reserving | State::Inviting | State::Up => {
+            // The page may be on its way back, and takes its call up again by Replaces.
+            State::Up if !self.limits.page_grace.is_zero() => {
+                self.loss_at = Some(now + self.limits.page_grace);
+            }
+            State::Reserving | State::Preparing | State::Inviting | State::Up => {
                 self.end_by_box(EndReason::AccessMediaLost, now);
             }
             State::Ending | State::Over => {}
@@ -339,17 +391,13 @@ impl Coupling {
         match self.state {
             State::Reserving => {
                 self.negotiation.reserved(reserved);
-                let callee = self.caller.other();
-                match self.negotiation.offer(callee) {
-                    Ok(offer) => {
-                        self.state = State::Inviting;
-                        self.patience = Some(now + self.limits.ring_time);
-                        let headers = std::mem::take(&mut self.headers);
-                        self.act(callee, LegAction::Invite { offer, headers });
-                    }
-                    Err(refusal) => self.turn_down(refusal, now),
+                if self.negotiation.awaits_resources() {
+                    self.prepare(now);
+                } else {
+                    self.invite(now);
                 }
             }
+            State::Preparing => self.negotiation.reserved(reserved),
             State::Inviting | State::Up => {
                 self.negotiation.reserved(reserved);
                 let waits = self.re_offer.as_ref().map(|re_offer| re_offer.waits_for);
@@ -370,150 +418,12 @@ impl Coupling {
                 self.state = State::Over;
             }
             State::Over => {}
-            State::Reserving | State::Inviting | State::Up => {
+            State::Reserving | State::Preparing | State::Inviting | State::Up => {
                 // A session that was refused is not there to be released.
                 self.is_reserved = refusal == Refusal::Unavailable;
                 self.end_by_box(EndReason::Media, now);
             }
         }
-    }
-
-    fn progress(
-        &mut self,
-        fork: Fork,
-        status: StatusCode,
-        answer: Option<&Sdp>,
-        authorization: Authorization,
-        headers: Headers,
-        now: Instant,
-    ) {
-        if self.state != State::Inviting {
-            return;
-        }
-        // Timer C starts again with every sign of life, RFC 3261 §16.7 step 2; the box
-        // is the end of both calls, so its own limit stays.
-        let mut description = None;
-        if let Some(answer) = answer {
-            let is_heard = self.early.offer(fork, authorization);
-            let callee = self.caller.other();
-            if is_heard && self.negotiation.fork_answered(callee, answer).is_ok() {
-                description = self.early_description();
-                self.configure();
-            }
-        }
-        let status = match status {
-            StatusCode::RINGING
-            | StatusCode::CALL_IS_BEING_FORWARDED
-            | StatusCode::QUEUED
-            | StatusCode::SESSION_PROGRESS => status,
-            _ => return,
-        };
-        if status == StatusCode::RINGING {
-            self.chronicle.ringing(now);
-        }
-        if description.is_some() || self.rung != Some(status) {
-            self.rung = Some(status);
-            let description = description.or_else(|| self.early_offer());
-            self.act(
-                self.caller,
-                LegAction::Ring {
-                    status,
-                    description,
-                    headers,
-                },
-            );
-        }
-    }
-
-    /// The box's answer for the caller, the first time there is one: a page takes one
-    /// answer, and it must stay the same.
-    fn early_description(&mut self) -> Option<Sdp> {
-        if self.told.is_some() || !self.negotiation.has_offer_of(self.caller) {
-            return None;
-        }
-        self.told = self.negotiation.answer(self.caller).ok();
-        self.told.clone()
-    }
-
-    /// The box's offer for a caller that made none: the leg sends it where a
-    /// provisional answer must carry one (RFC 3261 §13.2.1).
-    fn early_offer(&mut self) -> Option<Sdp> {
-        if self.told.is_none() && !self.negotiation.has_offer_of(self.caller) {
-            self.told = self.negotiation.offer(self.caller).ok();
-            return self.told.clone();
-        }
-        None
-    }
-
-    fn answered(&mut self, fork: Fork, answer: Option<&Sdp>, headers: Headers, now: Instant) {
-        if self.state != State::Inviting {
-            return;
-        }
-        let callee = self.caller.other();
-        // The first answer of a dialog counts (RFC 3261 §13.2.1), unless another fork's
-        // was in force until now.
-        let is_known = self.early.heard() == Some(fork);
-        let verdict = match answer {
-            Some(answer) if !is_known => self.negotiation.fork_answered(callee, answer),
-            Some(_) => Ok(()),
-            None if is_known => Ok(()),
-            None => Err(Final::new(StatusCode::NOT_ACCEPTABLE_HERE)),
-        };
-        let description = verdict.and_then(|()| self.final_description());
-        match description {
-            Ok(description) => {
-                self.state = State::Up;
-                self.patience = None;
-                self.duration_at = Some(now + self.limits.duration);
-                self.chronicle.answered(now);
-                self.configure();
-                self.act(
-                    self.caller,
-                    LegAction::Accept {
-                        description,
-                        headers,
-                    },
-                );
-                self.reconcile();
-            }
-            Err(refusal) => {
-                self.chronicle
-                    .ended(None, Some(EndReason::Protocol), Some(refusal.status), now);
-                self.finish(refusal.status, refusal.headers, now);
-            }
-        }
-    }
-
-    fn final_description(&mut self) -> Result<Sdp, Final> {
-        match &self.told {
-            Some(told) => Ok(told.clone()),
-            None if self.negotiation.has_offer_of(self.caller) => {
-                self.negotiation.answer(self.caller)
-            }
-            None => self.negotiation.offer(self.caller),
-        }
-    }
-
-    fn rejected(&mut self, leg: Leg, rejected: Rejected, now: Instant) {
-        let mapped = match (rejected.origin, leg) {
-            (RejectedBy::Silence | RejectedBy::Peer, Leg::Ims) => {
-                mapping::to_access(rejected.status)
-            }
-            (RejectedBy::Silence | RejectedBy::Peer | RejectedBy::NoFlow, _) => {
-                mapping::to_ims(rejected.status)
-            }
-        };
-        let mut headers = rejected.headers;
-        reason::forget_hop(&mut headers);
-        if mapped.status != rejected.status {
-            reason::push_if_absent(&mut headers, reason::of_status(rejected.status));
-        }
-        if mapped.retry_after {
-            reason::retry_later(&mut headers);
-        }
-        self.chronicle
-            .ended(Some(leg), None, Some(mapped.status), now);
-        self.finish(mapped.status, headers, now);
     }
 
     fn offer_answered(&mut self, leg: Leg, answer: &Sdp, now: Instant) {
@@ -528,21 +438,18 @@ impl Coupling {
         }
     }
 
-    fn end_of_ringing(&mut self, now: Instant) {
-        let status = StatusCode::TEMPORARILY_UNAVAILABLE;
-        self.chronicle.ended(None, None, Some(status), now);
-        let mut headers = Headers::new();
-        reason::push(&mut headers, reason::of_status(StatusCode::REQUEST_TIMEOUT));
-        self.finish(status, headers, now);
-    }
-
     fn access_lost(&mut self, loss: AccessLoss, is_access_reachable: bool, now: Instant) {
         match self.state {
-            State::Reserving | State::Ending | State::Over => {}
+            State::Reserving | State::Preparing | State::Ending | State::Over => {}
             State::Inviting | State::Up => match loss {
                 // The browser may be on its way to another network.
                 AccessLoss::ConsentExpired | AccessLoss::Closed if is_access_reachable => {
                     self.loss_at.get_or_insert(now + self.limits.media_grace);
+                }
+                AccessLoss::ConsentExpired | AccessLoss::Closed
+                    if self.state == State::Up && !self.limits.page_grace.is_zero() =>
+                {
+                    self.loss_at.get_or_insert(now + self.limits.page_grace);
                 }
                 AccessLoss::ConsentExpired
                 | AccessLoss::Closed
@@ -565,6 +472,7 @@ impl Coupling {
         if matches!(self.state, State::Ending | State::Over) {
             return;
         }
+        self.refuse_replacement(Final::new(status));
         for leg in [self.caller.other(), self.caller] {
             let headers = headers.clone();
             self.act(leg, LegAction::HangUp(Farewell { status, headers }));
@@ -586,7 +494,13 @@ impl Coupling {
     }
 
     fn configure(&mut self) {
-        if let Some(configure) = self.negotiation.configure(self.session) {
+        if let Some(mut configure) = self.negotiation.configure(self.session) {
+            self.is_muted = self.state == State::Inviting && self.early.is_muted();
+            if self.is_muted {
+                for line in &mut configure.lines {
+                    line.access.send = false;
+                }
+            }
             self.steps
                 .push_back(Step::Iq(Command::Configure(configure)));
         }
@@ -595,6 +509,16 @@ impl Coupling {
     fn act(&mut self, leg: Leg, action: LegAction) {
         self.steps.push_back(Step::Leg(leg, action));
     }
+}
+
+/// The other side's answer to a question, as this side is told.
+fn replied(from: Leg, reply: Final) -> Final {
+    let status = match from {
+        _ if reply.status.is_success() => reply.status,
+        Leg::Access => mapping::to_ims(reply.status).status,
+        Leg::Ims => mapping::to_access(reply.status).status,
+    };
+    Final { status, ..reply }
 }
 
 /// How long the media plane may take to set transports aside.

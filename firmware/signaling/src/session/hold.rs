@@ -35,27 +35,24 @@ impl Wish {
 }
 
 /// Wishes and agreements of both sides of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Directions {
     access: Side,
     ims: Side,
 }
 
+/// One side's wish, and what flows on its leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Side {
+pub(super) struct Side {
     wish: Wish,
     agreed: Flow,
 }
 
-impl Default for Directions {
+impl Default for Side {
     fn default() -> Self {
-        let side = Side {
+        Side {
             wish: Wish::TALK,
             agreed: Flow::BOTH,
-        };
-        Directions {
-            access: side,
-            ims: side,
         }
     }
 }
@@ -119,7 +116,14 @@ impl Directions {
         self.agreed(leg) != self.answer(leg)
     }
 
-    fn side(&self, leg: Leg) -> &Side {
+    /// Puts another end in a side's place, as one fork of a call gives way to another.
+    pub(super) fn replace(&mut self, leg: Leg, side: Side) -> Side {
+        std::mem::replace(self.side_mut(leg), side)
+    }
+
+    /// A side's wish and agreement.
+    #[must_use]
+    pub(super) fn side(&self, leg: Leg) -> &Side {
         match leg {
             Leg::Access => &self.access,
             Leg::Ims => &self.ims,

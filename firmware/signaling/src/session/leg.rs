@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use iq::Private;
+use iq::{Leg, Private};
 
 use super::early_media::{Authorization, Fork};
 use crate::event::EndReason;
-use crate::message::{Headers, StatusCode};
+use crate::message::headers::SubscriptionState;
+use crate::message::{Headers, Method, StatusCode};
 
 /// A session description as text, to be read by [`sdp`](crate::sdp) only.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,8 +63,22 @@ pub(super) enum LegEvent {
     },
     /// The leg is gone without the side having said so.
     Lost(EndReason),
-    /// The side offers again within the call; without a description it asks for an offer.
-    ReOffered(Option<Sdp>),
+    /// A branch of the call is over, and others go on (RFC 6228).
+    ForkEnded(Fork),
+    /// The network changed its mind about the early media of a branch (RFC 5009).
+    EarlyMedia {
+        /// Which branch of the call.
+        fork: Fork,
+        /// What it says now.
+        authorization: Authorization,
+    },
+    /// The side offers again within the call.
+    ReOffered {
+        /// Its offer; without one it asks for the box's.
+        offer: Option<Sdp>,
+        /// Which branch of the call, as long as it is not answered.
+        fork: Option<Fork>,
+    },
     /// The side took back what it re-offered before it was answered.
     ReOfferCancelled,
     /// The side answered what the box re-offered.
@@ -74,6 +89,22 @@ pub(super) enum LegEvent {
     ReOfferDue,
     /// The session timer wants an offer that changes nothing, RFC 4028 §7.4.
     RefreshDue,
+    /// The side asks the other side for something that the box has no part in.
+    Asked(Question),
+    /// The side answered such a request.
+    Replied {
+        /// Which one.
+        ask: Ask,
+        /// The final answer.
+        reply: Final,
+    },
+    /// The side tells how a request of the other side is going (RFC 3515).
+    Notified {
+        /// Which one.
+        ask: Ask,
+        /// What it tells.
+        notice: Notice,
+    },
     /// A key was pressed, told by signalling.
     Dtmf {
         /// Its code in RFC 4733.
@@ -81,6 +112,33 @@ pub(super) enum LegEvent {
         /// How long it was pressed.
         duration: Duration,
     },
+}
+
+/// A request of one side for the other, by the leg that it came on and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub(super) from: Leg,
+    pub(super) number: u32,
+}
+
+/// What one side asks of the other.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    /// Its name.
+    pub(super) ask: Ask,
+    /// REFER, so far.
+    pub(super) method: Method,
+    /// All that came with it.
+    pub(super) headers: Headers,
+}
+
+/// How a referral is going, RFC 3515 §2.4.5.
+#[derive(Clone, Debug)]
+pub(super) struct Notice {
+    /// The status that the referred call has.
+    pub(super) status: StatusCode,
+    /// Subscription-State as it came.
+    pub(super) state: SubscriptionState,
 }
 
 /// A final answer that is none.
@@ -138,6 +196,22 @@ pub(super) enum LegAction {
     AnswerReOffer(Sdp),
     /// Turn the side's re-offer down.
     RejectReOffer(Final),
+    /// Hand a request of the other side on.
+    Ask(Question),
+    /// Answer the side's own request as the other side did.
+    Reply {
+        /// Which one.
+        ask: Ask,
+        /// The final answer.
+        reply: Final,
+    },
+    /// Tell the side how its request is going.
+    Notify {
+        /// Which one.
+        ask: Ask,
+        /// What the other side told.
+        notice: Notice,
+    },
     /// End the call whatever its state: cancel it, hang up, or turn it down.
     HangUp(Farewell),
 }

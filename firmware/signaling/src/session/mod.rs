@@ -3,7 +3,7 @@
 //!
 //! [`SipLeg`](sip::SipLeg) speaks SIP with one side; [`Coupling`](couple::Coupling)
 //! knows what happening on one side means for the other; [`Outside`] is the world.
-//! Left out: transfer, emergency calls, INVITE with Replaces.
+//! Left out: emergency calls.
 
 mod couple;
 mod early_media;
@@ -23,10 +23,12 @@ use std::time::Instant;
 use iq::{Leg, Private, Reply, SessionId};
 use rand_core::Rng;
 
+use crate::dialog::Dialog;
 use crate::event::{EndReason, Event};
-use crate::message::{Request, Response};
+use crate::message::{Headers, NameAddr, Request, Response, StatusCode};
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
 use couple::{Coupling, Step};
+use leg::{Farewell, Final, LegAction};
 use negotiation::Negotiation;
 use record::Chronicle;
 use sip::SipLeg;
@@ -40,6 +42,8 @@ pub struct Session {
     id: SessionId,
     access: SipLeg,
     ims: SipLeg,
+    /// Legs whose dialogs another one has taken, or was not given, the place of.
+    former: Vec<SipLeg>,
     coupling: Coupling,
     is_recorded: bool,
 }
@@ -60,7 +64,7 @@ impl Session {
         let called_leg = SipLeg::idle(caller.other(), callee, outside);
         let now = outside.now();
         let random = [outside.rng().next_u64(), outside.rng().next_u64()];
-        let party = |address: Result<crate::message::NameAddr, _>| {
+        let party = |address: Result<NameAddr, _>| {
             Private::new(
                 address
                     .map(|party| party.uri.to_string())
@@ -68,23 +72,25 @@ impl Session {
             )
         };
         let chronicle = Chronicle::new(id, caller, party(headers.from()), party(headers.to()), now);
-        let coupling = Coupling::start(
-            id,
-            caller,
-            couple::Call { offer, headers },
-            Negotiation::new(outside.config().codecs.clone(), random),
-            outside.config().into(),
-            chronicle,
-            now.monotonic,
-        );
         let (access, ims) = match caller {
             Leg::Access => (calling_leg, called_leg),
             Leg::Ims => (called_leg, calling_leg),
         };
+        let codecs = outside.config().codecs.clone();
+        let coupling = Coupling::start(
+            id,
+            caller,
+            couple::Call { offer, headers },
+            Negotiation::new(codecs, random, ims.precondition_use()),
+            outside.config().into(),
+            chronicle,
+            now.monotonic,
+        );
         let mut session = Session {
             id,
             access,
             ims,
+            former: Vec::new(),
             coupling,
             is_recorded: false,
         };
@@ -116,7 +122,48 @@ impl Session {
     /// Whether nothing is left to be done: the session can be forgotten.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.is_recorded && self.access.is_over() && self.ims.is_over()
+        self.is_recorded
+            && self.access.is_over()
+            && self.ims.is_over()
+            && self.former.iter().all(SipLeg::is_over)
+    }
+
+    /// The dialog of the call on a leg, once there is one.
+    #[must_use]
+    pub fn dialog(&self, leg: Leg) -> Option<&Dialog> {
+        match leg {
+            Leg::Access => self.access.dialog(),
+            Leg::Ims => self.ims.dialog(),
+        }
+    }
+
+    /// A side calls in place of a leg's dialog, RFC 3891 §3. The INVITE is answered,
+    /// unless this says that nothing can be done about it.
+    ///
+    /// # Errors
+    ///
+    /// The status to turn the INVITE down with.
+    pub fn replace(
+        &mut self,
+        leg: Leg,
+        transaction: ServerTransactionId,
+        invite: Request,
+        outside: &mut impl Outside,
+    ) -> Result<(), StatusCode> {
+        self.coupling.check_replaceable()?;
+        if self.former.len() >= FORMER_MAX {
+            return Err(StatusCode::SERVER_INTERNAL_ERROR);
+        }
+        let Some((new, offer)) = SipLeg::called(leg, transaction, invite, outside) else {
+            return Ok(());
+        };
+        let old = std::mem::replace(self.leg(leg), new);
+        self.former.push(old);
+        let random = outside.rng().next_u64();
+        let now = outside.now().monotonic;
+        self.coupling.replace(leg, offer.as_ref(), random, now);
+        self.run(outside);
+        Ok(())
     }
 
     /// A request inside this call, other than ACK and CANCEL.
@@ -127,13 +174,18 @@ impl Session {
         request: Request,
         outside: &mut impl Outside,
     ) {
-        self.leg(leg).handle_request(transaction, request, outside);
+        let tag = request.headers.to().ok();
+        let tag = tag.as_ref().and_then(NameAddr::tag);
+        self.leg_of_tag(leg, tag)
+            .handle_request(transaction, request, outside);
         self.run(outside);
     }
 
     /// An ACK to a 2xx.
     pub fn handle_ack(&mut self, leg: Leg, request: &Request, outside: &mut impl Outside) {
-        self.leg(leg).handle_ack(request, outside);
+        let tag = request.headers.to().ok();
+        let tag = tag.as_ref().and_then(NameAddr::tag);
+        self.leg_of_tag(leg, tag).handle_ack(request, outside);
         self.run(outside);
     }
 
@@ -157,7 +209,7 @@ impl Session {
         response: Response,
         outside: &mut impl Outside,
     ) {
-        self.leg(leg)
+        self.leg_of(leg, transaction)
             .handle_response(transaction, response, outside);
         self.run(outside);
     }
@@ -170,7 +222,8 @@ impl Session {
         failure: Failure,
         outside: &mut impl Outside,
     ) {
-        self.leg(leg).handle_failed(transaction, failure, outside);
+        self.leg_of(leg, transaction)
+            .handle_failed(transaction, failure, outside);
         self.run(outside);
     }
 
@@ -205,6 +258,9 @@ impl Session {
     pub fn handle_timeout(&mut self, outside: &mut impl Outside) {
         self.access.handle_timeout(outside);
         self.ims.handle_timeout(outside);
+        for former in &mut self.former {
+            former.handle_timeout(outside);
+        }
         self.coupling.handle_timeout(outside.now().monotonic);
         self.run(outside);
     }
@@ -218,6 +274,7 @@ impl Session {
             self.coupling.poll_timeout(),
         ]
         .into_iter()
+        .chain(self.former.iter().map(SipLeg::poll_timeout))
         .flatten()
         .min()
     }
@@ -234,11 +291,18 @@ impl Session {
                 match step {
                     Step::Leg(leg, action) => self.leg(leg).perform(action, outside),
                     Step::Iq(command) => outside.iq(command),
+                    Step::Replaced(leg) => self.dismiss_former(leg, outside),
+                    Step::Kept(leg, refusal) => self.restore_former(leg, refusal, outside),
                 }
             } else {
                 break;
             }
         }
+        // A dialog that was replaced has nothing more to say to the call.
+        for former in &mut self.former {
+            while former.poll_event().is_some() {}
+        }
+        self.former.retain(|former| !former.is_over());
         for news in self.coupling.chronicle().take_news() {
             outside.event(news);
         }
@@ -250,6 +314,52 @@ impl Session {
         }
     }
 
+    /// Ends the dialog that was replaced, RFC 3891 §3.
+    fn dismiss_former(&mut self, leg: Leg, outside: &mut impl Outside) {
+        let former = self.former.iter_mut().filter(|former| former.leg() == leg);
+        for former in former {
+            let farewell = Farewell {
+                status: StatusCode::REQUEST_TERMINATED,
+                headers: Headers::new(),
+            };
+            former.perform(LegAction::HangUp(farewell), outside);
+        }
+    }
+
+    /// The dialog that was to be replaced goes on, and the new one is turned down.
+    fn restore_former(&mut self, leg: Leg, refusal: Final, outside: &mut impl Outside) {
+        let is_its = |former: &SipLeg| former.leg() == leg;
+        let Some(at) = self.former.iter().rposition(is_its) else {
+            return;
+        };
+        let old = self.former.remove(at);
+        let mut new = std::mem::replace(self.leg(leg), old);
+        let farewell = Farewell {
+            status: refusal.status,
+            headers: refusal.headers,
+        };
+        new.perform(LegAction::HangUp(farewell), outside);
+        self.former.push(new);
+    }
+
+    /// The leg that the tag in To means.
+    fn leg_of_tag(&mut self, leg: Leg, tag: Option<&str>) -> &mut SipLeg {
+        let is_its = |it: &SipLeg| it.leg() == leg && Some(it.local_tag()) == tag;
+        match self.former.iter().position(is_its) {
+            Some(at) => &mut self.former[at],
+            None => self.leg(leg),
+        }
+    }
+
+    /// The leg that a request of the box's is from.
+    fn leg_of(&mut self, leg: Leg, transaction: ClientTransactionId) -> &mut SipLeg {
+        let is_its = |it: &SipLeg| it.leg() == leg && it.owns(transaction);
+        match self.former.iter().position(is_its) {
+            Some(at) => &mut self.former[at],
+            None => self.leg(leg),
+        }
+    }
+
     fn leg(&mut self, leg: Leg) -> &mut SipLeg {
         match leg {
             Leg::Access => &mut self.access,
@@ -257,3 +367,6 @@ impl Session {
         }
     }
 }
+
+/// Dialogs that a call may have left behind at a time.
+const FORMER_MAX: usize = 4;

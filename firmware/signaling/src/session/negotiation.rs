@@ -4,21 +4,25 @@
 //! One description may be open on each leg; [`couple`](super::couple) knows which leg
 //! waits for which.
 
+use std::collections::BTreeMap;
+
 use iq::{Configure, Flow, Leg, PayloadFormat, Reserved, SessionId};
 
-use super::hold::Directions;
+use super::early_media::Fork;
+use super::hold::{self, Directions};
 use super::leg::{Final, Sdp};
 use super::reason;
 use crate::message::StatusCode;
 use crate::sdp::{
     self, AccessDescription, AccessSide, Agreed, Audio, Changes, CodecPolicy, Description,
-    Direction, Format, ImsDescription, ImsSide, Part, SdpError,
+    Direction, Format, ImsDescription, ImsSide, Part, PreconditionUse, SdpError,
 };
 
 /// Both SDP sessions of a call.
 #[derive(Debug)]
 pub(super) struct Negotiation {
     policy: CodecPolicy,
+    preconditions: PreconditionUse,
     access: AccessSide,
     ims: ImsSide,
     directions: Directions,
@@ -27,11 +31,22 @@ pub(super) struct Negotiation {
     access_offer: Option<AccessDescription>,
     ims_offer: Option<ImsDescription>,
     /// The called side as it was when it was invited: each fork answers anew.
-    invited: Option<Invited>,
+    invited: Option<End>,
+    /// Forks of the called side that have answered and are not the one in force.
+    forks: BTreeMap<Fork, End>,
+    /// The fork in force.
+    heard: Option<Fork>,
 }
 
-#[derive(Debug)]
-enum Invited {
+/// The box's end of the SDP session with one dialog of a leg.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    side: Side,
+    wish: hold::Side,
+}
+
+#[derive(Clone, Debug)]
+enum Side {
     Access(Box<AccessSide>),
     Ims(Box<ImsSide>),
 }
@@ -39,16 +54,23 @@ enum Invited {
 impl Negotiation {
     /// Nothing said yet; the random numbers name the SDP sessions.
     #[must_use]
-    pub(super) fn new(policy: CodecPolicy, random: [u64; 2]) -> Self {
+    pub(super) fn new(
+        policy: CodecPolicy,
+        random: [u64; 2],
+        preconditions: PreconditionUse,
+    ) -> Self {
         Negotiation {
             policy,
             access: AccessSide::new(random[0]),
-            ims: ImsSide::new(random[1]),
+            ims: ImsSide::new(random[1]).with_preconditions(preconditions),
+            preconditions,
             directions: Directions::default(),
             reserved: None,
             access_offer: None,
             ims_offer: None,
             invited: None,
+            forks: BTreeMap::new(),
+            heard: None,
         }
     }
 
@@ -99,6 +121,17 @@ impl Negotiation {
         self.directions = before;
     }
 
+    /// Whether the IMS side has said that its segment is not ready yet, and that nobody
+    /// shall be alerted before it is (RFC 3312 §6).
+    #[must_use]
+    pub(super) fn awaits_resources(&self) -> bool {
+        let open = self.ims_offer.as_ref();
+        let peer = open.or_else(|| self.ims.peer());
+        let preconditions = peer.and_then(|peer| peer.audio.preconditions);
+        self.preconditions == PreconditionUse::Answered
+            && preconditions.is_some_and(|preconditions| !preconditions.are_met())
+    }
+
     /// Whether a peer's offer waits for the box's answer.
     #[must_use]
     pub(super) fn has_offer_of(&self, leg: Leg) -> bool {
@@ -123,21 +156,25 @@ impl Negotiation {
             return Err(refusal(SdpError::NoCommonCodec));
         }
         let bytes = match leg {
-            Leg::Access => {
-                let bytes = self.access.offer(&audio, &reserved.access);
-                self.invited
-                    .get_or_insert_with(|| Invited::Access(Box::new(self.access.clone())));
-                bytes
-            }
+            Leg::Access => self.access.offer(&audio, &reserved.access),
             Leg::Ims => {
                 let address = *reserved.ims.first().ok_or_else(internal)?;
-                let bytes = self.ims.offer(&audio, address);
-                self.invited
-                    .get_or_insert_with(|| Invited::Ims(Box::new(self.ims.clone())));
-                bytes
+                self.ims.offer(&audio, address)
             }
         };
         Ok(Sdp(bytes))
+    }
+
+    /// Writes the box's first offer to the called side, which each fork of the call will
+    /// answer for itself.
+    ///
+    /// # Errors
+    ///
+    /// When the box has no transport, or the sides have no codec in common.
+    pub(super) fn invite(&mut self, leg: Leg) -> Result<Sdp, Final> {
+        let offer = self.offer(leg)?;
+        self.invited = Some(self.end(leg));
+        Ok(offer)
     }
 
     /// Forgets the box's offer on a leg, which was turned down.
@@ -158,23 +195,100 @@ impl Negotiation {
         self.take_answer(leg, &description).map_err(refusal)
     }
 
-    /// Takes the answer of one fork of the called side, in place of any other fork's.
+    /// Takes the answer of one fork of the called side. The first of a fork counts
+    /// (RFC 3261 §13.2.1); it is in force once the fork is [heard](Negotiation::hear).
     ///
     /// # Errors
     ///
-    /// When it does not fit the offer; what was in force stays.
-    pub(super) fn fork_answered(&mut self, leg: Leg, answer: &Sdp) -> Result<(), Final> {
-        let description = sdp::parse(&answer.0).map_err(refusal)?;
-        let before = (self.access.clone(), self.ims.clone(), self.directions);
-        match &self.invited {
-            Some(Invited::Access(side)) if leg == Leg::Access => self.access = (**side).clone(),
-            Some(Invited::Ims(side)) if leg == Leg::Ims => self.ims = (**side).clone(),
-            Some(Invited::Access(_) | Invited::Ims(_)) | None => {}
+    /// When it does not fit the offer.
+    pub(super) fn fork_answered(
+        &mut self,
+        leg: Leg,
+        fork: Fork,
+        answer: &Sdp,
+    ) -> Result<(), Final> {
+        if self.heard == Some(fork) || self.forks.contains_key(&fork) {
+            return Ok(());
         }
-        self.take_answer(leg, &description).map_err(|error| {
-            (self.access, self.ims, self.directions) = before;
-            refusal(error)
-        })
+        let description = sdp::parse(&answer.0).map_err(refusal)?;
+        let invited = self.invited.clone().ok_or_else(internal)?;
+        let in_force = self.replace(invited);
+        let verdict = self.take_answer(leg, &description);
+        let end = self.replace(in_force);
+        verdict.map_err(refusal)?;
+        self.forks.insert(fork, end);
+        Ok(())
+    }
+
+    /// Puts a fork's answer in force. No if it has not answered.
+    pub(super) fn hear(&mut self, fork: Fork) -> bool {
+        if self.heard == Some(fork) {
+            return true;
+        }
+        let Some(end) = self.forks.remove(&fork) else {
+            return false;
+        };
+        let before = self.replace(end);
+        if let Some(heard) = self.heard.replace(fork) {
+            self.forks.insert(heard, before);
+        }
+        true
+    }
+
+    /// The fork whose answer is in force.
+    #[must_use]
+    pub(super) fn heard(&self) -> Option<Fork> {
+        self.heard
+    }
+
+    /// Begins an SDP session anew on a leg, for a dialog that takes another's place; gives
+    /// what there was.
+    pub(super) fn renew(&mut self, leg: Leg, random: u64) -> End {
+        let side = match leg {
+            Leg::Access => Side::Access(Box::new(AccessSide::new(random))),
+            Leg::Ims => Side::Ims(Box::new(ImsSide::new(random))),
+        };
+        let wish = hold::Side::default();
+        self.replace(End { side, wish })
+    }
+
+    /// Goes back to what [`Negotiation::renew`] gave.
+    pub(super) fn put_back(&mut self, end: End) {
+        match &end.side {
+            Side::Access(_) => self.access_offer = None,
+            Side::Ims(_) => self.ims_offer = None,
+        }
+        self.replace(end);
+    }
+
+    /// A fork has won the call: the others are of no interest any more.
+    pub(super) fn forget_forks(&mut self) {
+        self.forks.clear();
+        self.invited = None;
+    }
+
+    fn end(&self, leg: Leg) -> End {
+        let side = match leg {
+            Leg::Access => Side::Access(Box::new(self.access.clone())),
+            Leg::Ims => Side::Ims(Box::new(self.ims.clone())),
+        };
+        let wish = *self.directions.side(leg);
+        End { side, wish }
+    }
+
+    fn replace(&mut self, end: End) -> End {
+        let (leg, side) = match end.side {
+            Side::Access(side) => {
+                let before = std::mem::replace(&mut self.access, *side);
+                (Leg::Access, Side::Access(Box::new(before)))
+            }
+            Side::Ims(side) => {
+                let before = std::mem::replace(&mut self.ims, *side);
+                (Leg::Ims, Side::Ims(Box::new(before)))
+            }
+        };
+        let wish = self.directions.replace(leg, end.wish);
+        End { side, wish }
     }
 
     fn take_answer(&mut self, leg: Leg, description: &Description) -> Result<(), SdpError> {

@@ -4,7 +4,7 @@
 use iq::{Command, Leg, Now};
 use rand_chacha::ChaCha20Rng;
 
-use crate::config::CallConfig;
+use crate::config::{CallConfig, ServiceConfig};
 use crate::event::Event;
 use crate::message::{Headers, NameAddr, Request, Response};
 use crate::transaction::{ClientTransactionId, ServerTransactionId};
@@ -20,6 +20,9 @@ pub trait Outside {
 
     /// The settings of calls.
     fn config(&self) -> &CallConfig;
+
+    /// What the user's network offers beside a plain call.
+    fn services(&self) -> &ServiceConfig;
 
     /// Whether a peer can be sent to just now: a browser may be away.
     fn is_reachable(&self, leg: Leg) -> bool;

@@ -88,7 +88,7 @@ fn the_core_asks_whether_we_are_alive() {
         1,
         &core_request("NOTIFY", "<sip:alice@ims.test>", "Event: reg"),
     );
-    assert_eq!(world.core_response().status.code(), 405);
+    assert_eq!(world.core_response().status.code(), 481);
     world.core(
         1,
         &core_request("BYE", "<sip:alice@ims.test>;tag=none", "X-Any: 1"),

@@ -10,7 +10,7 @@ use crate::{Input, SipTransport};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-const OFFER: &str = "v=0
+pub(super) const OFFER: &str = "v=0
 o=- 7666821458748777192 2 IN IP4 127.0.0.1
 s=-
 t=0 0
@@ -32,7 +32,7 @@ a=rtpmap:8 PCMA/8000
 a=rtpmap:126 telephone-event/8000
 ";
 
-const PHONE: &str = "v=0
+pub(super) const PHONE: &str = "v=0
 o=- 1 1 IN IP4 192.0.2.77
 s=-
 c=IN IP4 192.0.2.77
@@ -42,7 +42,7 @@ a=rtpmap:101 telephone-event/8000
 a=sendrecv
 ";
 
-fn with_body(head: &str, body: &str) -> String {
+pub(super) fn with_body(head: &str, body: &str) -> String {
     let body = body.replace('\n', "\r\n");
     let head: Vec<&str> = head.trim().lines().map(str::trim).collect();
     format!(
@@ -53,7 +53,7 @@ fn with_body(head: &str, body: &str) -> String {
 }
 
 /// An INVITE as JsSIP writes it.
-fn invite(user: &str, branch: &str) -> String {
+pub(super) fn invite(user: &str, branch: &str) -> String {
     with_body(
         &format!(
             "INVITE sip:carol@ims.test;transport=ws SIP/2.0
@@ -76,7 +76,7 @@ fn invite(user: &str, branch: &str) -> String {
 }
 
 /// A request of the browser inside the call that its INVITE began.
-fn inside(method: &str, cseq: u32, answer: &Response, branch: &str) -> String {
+pub(super) fn inside(method: &str, cseq: u32, answer: &Response, branch: &str) -> String {
     let number = if method == "ACK" { 1 } else { cseq };
     format!(
         "{method} sip:gatehouse.invalid;transport=ws SIP/2.0
@@ -93,7 +93,7 @@ fn inside(method: &str, cseq: u32, answer: &Response, branch: &str) -> String {
     )
 }
 
-fn accepted(asked: &Asked) -> Response {
+pub(super) fn accepted(asked: &Asked) -> Response {
     asked
         .response(200)
         .with(HeaderName::Contact, "<sip:carol@192.0.2.77:5060>")
@@ -103,9 +103,19 @@ fn accepted(asked: &Asked) -> Response {
 
 /// A registered browser calls and is answered; gives the INVITE that the core got, and the
 /// answer that the browser got.
-fn call(world: &mut World, flow: u64, user: &str) -> (Asked, Response) {
-    world.browser(flow, &invite(user, &format!("b{flow}")));
-    let asked = world.core_request();
+pub(super) fn call(world: &mut World, flow: u64, user: &str) -> (Asked, Response) {
+    call_as(world, flow, user, &format!("b{flow}"))
+}
+
+/// The same under another name, for a user with several calls.
+pub(super) fn call_as(world: &mut World, flow: u64, user: &str, branch: &str) -> (Asked, Response) {
+    world.browser(flow, &invite(user, branch));
+    let asked = loop {
+        let asked = world.core_request();
+        if asked.request.method == Method::Invite {
+            break asked;
+        }
+    };
     world.answer(&asked, accepted(&asked));
     let answer = loop {
         let response = world.browser_response(flow);
@@ -113,11 +123,11 @@ fn call(world: &mut World, flow: u64, user: &str) -> (Asked, Response) {
             break response;
         }
     };
-    world.browser(flow, &inside("ACK", 1, &answer, &format!("b{flow}")));
+    world.browser(flow, &inside("ACK", 1, &answer, branch));
     (asked, answer)
 }
 
-fn from_core(method: &str, asked: &Asked, cseq: u32) -> String {
+pub(super) fn from_core(method: &str, asked: &Asked, cseq: u32) -> String {
     let headers = &asked.request.headers;
     let to = headers.text(&HeaderName::From).unwrap();
     let from = headers.to().unwrap().with_tag("core");

@@ -4,5 +4,6 @@
 
 mod boundary;
 mod calls;
+mod referral;
 mod registration;
 mod world;

@@ -300,24 +300,26 @@ impl Asked {
 /// What a media plane with room for everybody answers.
 fn reply_to(command: &Command) -> Option<Reply> {
     match command {
-        Command::Reserve(Reserve { session, .. }) => Some(Reply::Reserved(Reserved {
-            session: *session,
-            access: AccessTransport {
-                candidates: vec!["203.0.113.5:50000".parse().unwrap()],
-                ice: IceCredentials {
-                    ufrag: "gate".to_owned(),
-                    pwd: Private::new("0123456789012345678901".to_owned()),
+        Command::Reserve(Reserve { session, .. }) | Command::RestartIce { session } => {
+            Some(Reply::Reserved(Reserved {
+                session: *session,
+                access: AccessTransport {
+                    candidates: vec!["203.0.113.5:50000".parse().unwrap()],
+                    ice: IceCredentials {
+                        ufrag: "gate".to_owned(),
+                        pwd: Private::new("0123456789012345678901".to_owned()),
+                    },
+                    fingerprint: Fingerprint {
+                        hash: FingerprintHash::Sha256,
+                        value: vec![0xab; 32],
+                    },
                 },
-                fingerprint: Fingerprint {
-                    hash: FingerprintHash::Sha256,
-                    value: vec![0xab; 32],
-                },
-            },
-            ims: vec![ImsAddress {
-                rtp: "198.51.100.1:30000".parse().unwrap(),
-                rtcp: "198.51.100.1:30001".parse().unwrap(),
-            }],
-        })),
+                ims: vec![ImsAddress {
+                    rtp: "198.51.100.1:30000".parse().unwrap(),
+                    rtcp: "198.51.100.1:30001".parse().unwrap(),
+                }],
+            }))
+        }
         Command::Release { session } => Some(Reply::Released {
             session: *session,
             report: Box::default(),

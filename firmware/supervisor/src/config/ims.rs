@@ -7,7 +7,8 @@ use std::time::Duration;
 use iq::PayloadFormat;
 use signaling::SipTransport;
 use signaling::config::{
-    CallConfig, Host, HostName, NextHop, PrivateIdentityRule, RegistrationConfig,
+    CallConfig, Host, HostName, NextHop, PreconditionPolicy, PrivateIdentityRule,
+    RegistrationConfig, ServiceConfig,
 };
 use signaling::sdp::CodecPolicy;
 
@@ -63,6 +64,9 @@ section! {
     /// How long a call outlives the browser's media while its WebSocket stands: the
     /// browser may be on its way to another network.
     media_grace: Duration = CallConfig::default().media_grace,
+    /// How long a call whose browser's WebSocket and media are both gone waits for its page
+    /// to be loaded anew and take the call up again.
+    page_grace: Duration = CallConfig::default().page_grace,
     /// How long the far end may send neither sound nor RTCP although it should; then the
     /// call ends.
     ims_silence: Duration = CallConfig::default().ims_silence,
@@ -73,6 +77,13 @@ section! {
     session_expires: Duration = CallConfig::default().session_expires,
     /// The shortest session timer that is accepted; never below "90s".
     min_session_expires: Duration = CallConfig::default().min_session_expires,
+    /// Preconditions of quality of service (RFC 3312) towards the core: "none" turns calls
+    /// away that demand them, "answer" keeps a browser from ringing until the caller's side
+    /// is ready, "offer" also says so of the box's side in calls from browsers.
+    preconditions: Preconditions = Preconditions(PreconditionPolicy::Answer),
+    /// Whether the core may refer a browser to somebody else (REFER). Browsers may always
+    /// transfer their own calls.
+    refer_from_ims: bool = ServiceConfig::default().refer_from_ims,
 }
 
 /// A host and a port.
@@ -208,6 +219,34 @@ impl std::fmt::Display for Codec {
     }
 }
 
+/// What is done about preconditions, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Preconditions(PreconditionPolicy);
+
+impl std::str::FromStr for Preconditions {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "none" => Ok(Preconditions(PreconditionPolicy::None)),
+            "answer" => Ok(Preconditions(PreconditionPolicy::Answer)),
+            "offer" => Ok(Preconditions(PreconditionPolicy::Offer)),
+            _ => Err(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Preconditions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            PreconditionPolicy::None => "none",
+            PreconditionPolicy::Answer => "answer",
+            PreconditionPolicy::Offer => "offer",
+        })
+    }
+}
+
+text_value!(Preconditions, "\"none\", \"answer\" or \"offer\"");
 text_value!(Codec, "\"pcma\" or \"pcmu\"");
 text_value!(PrivateIdentity, "\"implied\" or \"absent\"");
 
@@ -265,10 +304,13 @@ impl Ims {
         config.calls.ring_time = calls.ring_time;
         config.calls.duration = calls.longest;
         config.calls.media_grace = calls.media_grace;
+        config.calls.page_grace = calls.page_grace;
         config.calls.ims_silence = calls.ims_silence;
         config.calls.codecs = CodecPolicy::new(calls.codecs.iter().map(|codec| codec.0));
         config.calls.session_expires = calls.session_expires;
         config.calls.min_session_expires = calls.min_session_expires;
+        config.services.preconditions = calls.preconditions.0;
+        config.services.refer_from_ims = calls.refer_from_ims;
         Some(config)
     }
 }

@@ -270,10 +270,16 @@ mod tests {
     #[test]
     fn how_calls_are_treated_reaches_signaling() {
         let calls = "[calls]\ncodecs = [\"pcmu\", \"pcma\"]\nmedia_grace = \"9s\"\n\
-            ims_silence = \"1m\"\n";
+            ims_silence = \"1m\"\npage_grace = \"7s\"\npreconditions = \"offer\"\n\
+            refer_from_ims = true\n";
         let config = Config::parse(&format!("{LEAST}{calls}")).expect("a good file");
         let told = config.ims.signaling(&config.calls, &config.limits);
-        let told = told.expect("a whole file").calls;
+        let told = told.expect("a whole file");
+        let preconditions = signaling::config::PreconditionPolicy::Offer;
+        assert_eq!(told.services.preconditions, preconditions);
+        assert!(told.services.refer_from_ims);
+        let told = told.calls;
+        assert_eq!(told.page_grace.as_secs(), 7);
         let codecs = [iq::PayloadFormat::Pcmu, iq::PayloadFormat::Pcma];
         assert_eq!(told.codecs, signaling::sdp::CodecPolicy::new(codecs));
         assert_eq!(told.media_grace.as_secs(), 9);

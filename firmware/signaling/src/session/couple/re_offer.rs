@@ -44,12 +44,18 @@ impl Coupling {
             let offer = self.negotiation.offer(leg);
             return self.answer_re_offer(leg, offer);
         };
+        if self.state != State::Up && self.negotiation.has_offer_of(leg) {
+            // RFC 3311 §5.2: its first offer is not answered yet.
+            let refusal = Final::new(StatusCode::SERVER_INTERNAL_ERROR);
+            return self.act(leg, LegAction::RejectReOffer(refusal));
+        }
         let before = self.negotiation.directions();
         let changes = match self.negotiation.offered(leg, offer) {
             Ok(changes) => changes,
-            Err(refusal) => return self.act(leg, LegAction::RejectReOffer(refusal)),
+            Err(refusal) => return self.refuse_re_offer(leg, refusal),
         };
-        let restarts_ice = leg == Leg::Access && changes.ice_restart;
+        let is_new = self.is_replacing(leg);
+        let restarts_ice = leg == Leg::Access && (changes.ice_restart || is_new);
         if restarts_ice {
             self.restart_ice(now);
         }
@@ -59,6 +65,9 @@ impl Coupling {
             self.answers_on_ice = restarts_ice;
             if !restarts_ice {
                 self.settle(leg);
+            }
+            if self.state == State::Preparing && !self.negotiation.awaits_resources() {
+                self.invite(now);
             }
             return;
         }
@@ -111,12 +120,23 @@ impl Coupling {
         self.configure();
     }
 
-    fn answer_re_offer(&mut self, leg: Leg, description: Result<Sdp, Final>) {
-        let action = match description {
-            Ok(description) => LegAction::AnswerReOffer(description),
-            Err(refusal) => LegAction::RejectReOffer(refusal),
-        };
-        self.act(leg, action);
+    pub(super) fn answer_re_offer(&mut self, leg: Leg, description: Result<Sdp, Final>) {
+        match description {
+            Ok(description) => {
+                if let Some(description) = self.accept_replacement(leg, description) {
+                    self.act(leg, LegAction::AnswerReOffer(description));
+                }
+            }
+            Err(refusal) => self.refuse_re_offer(leg, refusal),
+        }
+    }
+
+    fn refuse_re_offer(&mut self, leg: Leg, refusal: Final) {
+        if self.is_replacing(leg) {
+            self.refuse_replacement(refusal);
+        } else {
+            self.act(leg, LegAction::RejectReOffer(refusal));
+        }
     }
 
     pub(super) fn re_answered(&mut self, leg: Leg, answer: &Sdp, now: Instant) {
@@ -151,10 +171,7 @@ impl Coupling {
         }
         self.negotiation.offer_rejected(leg);
         self.negotiation.forget_offer(from, re_offer.before);
-        self.act(
-            from,
-            LegAction::RejectReOffer(Final::new(mapping::re_offer(status))),
-        );
+        self.refuse_re_offer(from, Final::new(mapping::re_offer(status)));
     }
 
     pub(super) fn re_offer_due(&mut self, leg: Leg) {

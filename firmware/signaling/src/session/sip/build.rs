@@ -1,10 +1,10 @@
 //! The box's own requests and what goes into its responses. RFC 3261 §8.1.1 and §13.
 
 use bytes::Bytes;
-use iq::Leg;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
+use super::capabilities::Capabilities;
 use crate::message::headers::{CSeq, Supported, Unsupported};
 use crate::message::{HeaderName, Headers, Method, NameAddr, Request, Uri};
 use crate::sdp;
@@ -27,7 +27,7 @@ pub struct Target {
 
 /// The box's end of a dialog to be.
 pub(super) struct Identity {
-    pub(super) leg: Leg,
+    pub(super) capabilities: Capabilities,
     pub(super) call_id: String,
     pub(super) local_tag: String,
     pub(super) contact: NameAddr,
@@ -46,24 +46,11 @@ pub(super) fn invite(target: &Target, identity: &Identity, carried: &Headers) ->
     headers.push(HeaderName::CallId, identity.call_id.as_str());
     headers.push(HeaderName::CSeq, format!("{FIRST_CSEQ} INVITE"));
     headers.push(HeaderName::Contact, identity.contact.to_string());
-    capabilities(headers, identity.leg);
+    identity.capabilities.write(headers);
     for header in target.headers.iter().chain(carried.iter()) {
         headers.push_header(header.clone());
     }
     request
-}
-
-/// What the box can do on a leg. No reliable provisional responses are asked of a
-/// browser: its connection loses nothing.
-pub(super) fn capabilities(headers: &mut Headers, leg: Leg) {
-    headers.push(HeaderName::Allow, ALLOW);
-    headers.push(
-        HeaderName::Supported,
-        match leg {
-            Leg::Access => "timer",
-            Leg::Ims => "100rel, timer",
-        },
-    );
 }
 
 /// Puts a description in.
@@ -135,9 +122,6 @@ pub(super) fn call_id(rng: &mut ChaCha20Rng) -> String {
 pub(super) fn token(rng: &mut ChaCha20Rng) -> String {
     format!("{:016x}", rng.next_u64())
 }
-
-/// The methods that are taken inside a call.
-pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, INFO, OPTIONS";
 
 /// Any number below 2**31 will do, RFC 3261 §8.1.1.5.
 const FIRST_CSEQ: u32 = 1;

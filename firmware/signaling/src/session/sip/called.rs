@@ -4,10 +4,12 @@ use iq::Leg;
 use rand_core::Rng;
 
 use super::build;
+use super::capabilities::PRECONDITION;
 use super::provisional::Reliable;
 use super::{SipLeg, State};
 use crate::dialog::Dialog;
 use crate::message::{HeaderName, Headers, Request, Response, StatusCode};
+use crate::sdp::PreconditionUse;
 use crate::session::leg::{Final, LegEvent, Sdp};
 use crate::session::outside::Outside;
 use crate::transaction::ServerTransactionId;
@@ -19,10 +21,23 @@ pub(super) struct Called {
     pub(super) request: Request,
     /// Whether the offer came with the INVITE.
     pub(super) has_offer: bool,
+    /// Whether preconditions are in use, RFC 3312.
+    uses_preconditions: bool,
     /// Where reliable provisional responses stand.
     pub(super) reliable: Reliable,
     /// The acceptance that waits for a PRACK, RFC 3262 §3.
     pub(super) acceptance: Option<(Sdp, Headers)>,
+}
+
+impl Called {
+    /// What is done about preconditions.
+    pub(super) fn precondition_use(&self) -> PreconditionUse {
+        match (self.uses_preconditions, self.has_offer) {
+            (false, _) => PreconditionUse::Ignored,
+            (true, true) => PreconditionUse::Answered,
+            (true, false) => PreconditionUse::Offered,
+        }
+    }
 }
 
 impl SipLeg {
@@ -44,6 +59,7 @@ impl SipLeg {
         this.called = Some(Called {
             transaction,
             has_offer: offer.is_some(),
+            uses_preconditions: this.capabilities.uses_preconditions(&request.headers),
             reliable: Reliable::of(&request, outside.rng().next_u32() % RSEQ_RANGE),
             request,
             acceptance: None,
@@ -52,7 +68,7 @@ impl SipLeg {
     }
 
     fn check_invite(&mut self, request: &Request) -> Result<(), Final> {
-        check_extensions(&request.headers)?;
+        self.capabilities.check(&request.headers)?;
         if build::has_foreign_body(&request.headers, &request.body) {
             let mut refusal = Final::new(StatusCode::UNSUPPORTED_MEDIA_TYPE);
             refusal.headers.push(HeaderName::Accept, "application/sdp");
@@ -85,6 +101,9 @@ impl SipLeg {
             response.headers.push_header(header.clone());
         }
         if let Some(description) = description {
+            if called.uses_preconditions {
+                response.headers.push(HeaderName::Require, PRECONDITION);
+            }
             build::set_body(&mut response.headers, &mut response.body, description);
         }
         if is_reliable {
@@ -112,7 +131,7 @@ impl SipLeg {
             return;
         };
         let mut response = self.dialog_response(&called.request, StatusCode::OK, outside);
-        build::capabilities(&mut response.headers, self.leg);
+        self.capabilities.write(&mut response.headers);
         let now = outside.now().monotonic;
         self.timer
             .prepare_response(&called.request, &mut response, now);
@@ -200,26 +219,6 @@ fn with_all(mut response: Response, carried: &Headers, own: &Headers) -> Respons
     response
 }
 
-/// Every extension that is demanded must be known, RFC 3261 §8.2.2.3.
-pub(super) fn check_extensions(headers: &Headers) -> Result<(), Final> {
-    let required = headers
-        .require()
-        .map_err(|_| Final::new(StatusCode::BAD_REQUEST))?;
-    let unknown: Vec<String> = required
-        .iter()
-        .filter(|tag| !KNOWN_EXTENSIONS.iter().any(|known| tag.is(known)))
-        .map(ToString::to_string)
-        .collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let mut refusal = Final::new(StatusCode::BAD_EXTENSION);
-    refusal
-        .headers
-        .push(HeaderName::Unsupported, unknown.join(", "));
-    Err(refusal)
-}
-
 /// What the policy calls a leg's own and a final failure still takes along.
 const OWN_IN_FINAL: [HeaderName; 5] = [
     HeaderName::Warning,
@@ -231,6 +230,3 @@ const OWN_IN_FINAL: [HeaderName; 5] = [
 
 /// The first RSeq leaves room for those after it, RFC 3262 §3.
 const RSEQ_RANGE: u32 = 1 << 30;
-
-/// What a peer may demand. Preconditions (RFC 3312) are not among it.
-const KNOWN_EXTENSIONS: [&str; 2] = ["100rel", "timer"];

@@ -43,18 +43,17 @@ impl Calling {
         self.winner.is_none() && !self.forks.iter().any(|branch| branch.is_dismissed)
     }
 
-    /// Whether there is more than one dialog.
-    pub(super) fn has_forks(&self) -> bool {
-        self.forks.len() > 1
-    }
-
     /// The dialog of a request that comes before the answer.
     pub(super) fn early_dialog(&mut self, request: &Request) -> Option<&mut Dialog> {
-        let id = DialogId::of_request(request);
-        self.forks
-            .iter_mut()
-            .map(|branch| &mut branch.dialog)
-            .find(|dialog| Some(dialog.id()) == id.as_ref())
+        let Fork(at) = self.fork_of(request)?;
+        Some(&mut self.forks[usize::from(at)].dialog)
+    }
+
+    /// The fork that a request comes from before the answer.
+    pub(super) fn fork_of(&self, request: &Request) -> Option<Fork> {
+        let id = DialogId::of_request(request)?;
+        let is_its = |branch: &Branch| *branch.dialog.id() == id;
+        self.forks.iter().position(is_its).map(fork)
     }
 }
 
@@ -66,7 +65,7 @@ impl SipLeg {
         };
         let carried = outside.carry(self.leg, headers);
         let identity = build::Identity {
-            leg: self.leg,
+            capabilities: self.capabilities,
             call_id: build::call_id(outside.rng()),
             local_tag: self.local_tag.clone(),
             contact: outside.contact(self.leg),
@@ -158,7 +157,7 @@ impl SipLeg {
             return;
         }
         if response.status == StatusCode::EARLY_DIALOG_TERMINATED {
-            return;
+            return self.push(LegEvent::ForkEnded(fork));
         }
         let answer = build::description(&response.headers, &response.body);
         self.push(LegEvent::Progress {
@@ -313,7 +312,7 @@ fn fork(at: usize) -> Fork {
 
 /// What the network says about early media, RFC 5009 §8: the first direction counts,
 /// for there is one media line.
-fn authorization(headers: &Headers) -> Authorization {
+pub(super) fn authorization(headers: &Headers) -> Authorization {
     let Ok(Some(early)) = headers.p_early_media() else {
         return Authorization::Unspoken;
     };

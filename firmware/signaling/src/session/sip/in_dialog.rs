@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::build;
 use super::dtmf;
 use super::offers::is_end_of_dialog;
 use super::{Purpose, SipLeg, State};
@@ -31,21 +30,26 @@ impl SipLeg {
             Method::Info => self.handle_info(transaction, &request, outside),
             Method::Options => {
                 let mut response = self.dialog_response(&request, StatusCode::OK, outside);
-                build::capabilities(&mut response.headers, self.leg);
+                self.capabilities.write(&mut response.headers);
                 response.headers.push(HeaderName::Accept, "application/sdp");
                 outside.respond(self.leg, transaction, response);
             }
+            Method::Refer if self.capabilities.takes_refer() => {
+                self.handle_refer(transaction, request, outside);
+            }
+            Method::Notify => self.handle_notify(transaction, &request, outside),
             // ACK and CANCEL come another way.
             Method::Ack | Method::Cancel => {}
             Method::Register
             | Method::Message
             | Method::Subscribe
-            | Method::Notify
             | Method::Refer
             | Method::Publish
             | Method::Other(_) => {
                 let mut refusal = Final::new(StatusCode::METHOD_NOT_ALLOWED);
-                refusal.headers.push(HeaderName::Allow, build::ALLOW);
+                refusal
+                    .headers
+                    .push(HeaderName::Allow, self.capabilities.allow());
                 self.refuse(transaction, &request, &refusal, outside);
             }
         }
@@ -155,6 +159,7 @@ impl SipLeg {
     }
 
     fn terminate_inbound(&mut self, outside: &mut impl Outside) {
+        self.refuse_asked(outside);
         if let Some(inbound) = self.inbound.take() {
             let refusal = Final::new(StatusCode::REQUEST_TERMINATED);
             self.refuse(inbound.transaction, &inbound.request, &refusal, outside);
@@ -177,7 +182,10 @@ impl SipLeg {
         method: Method,
         outside: &impl Outside,
     ) -> Option<Request> {
-        let has_contact = matches!(method, Method::Invite | Method::Update);
+        let has_contact = matches!(
+            method,
+            Method::Invite | Method::Update | Method::Refer | Method::Notify
+        );
         let mut request = self.dialog.as_mut()?.request(method);
         if has_contact {
             let contact = outside.contact(self.leg).to_string();
@@ -230,7 +238,7 @@ impl SipLeg {
         if takes_update && !self.refuses_update {
             let update = self.dialog_request(Method::Update, outside);
             let is_sent = update.is_some_and(|mut update| {
-                build::capabilities(&mut update.headers, self.leg);
+                self.capabilities.write(&mut update.headers);
                 self.timer.prepare_request(&mut update);
                 self.send(update, Purpose::Refresh, outside)
             });

@@ -3,15 +3,17 @@
 //!
 //! Both sides speak through this file: the browser's leg differs from the IMS leg by
 //! what [`Outside`] adds to its messages and by what each peer lists as supported.
-//! Left out: REFER, and Replaces in an INVITE.
+//! Left out: REFER outside a call.
 
 mod build;
 mod called;
 mod calling;
+mod capabilities;
 mod dtmf;
 mod in_dialog;
 mod offers;
 mod provisional;
+mod referral;
 mod unacked;
 
 use std::collections::VecDeque;
@@ -21,21 +23,25 @@ use iq::Leg;
 
 pub use build::Target;
 
-use super::leg::{LegAction, LegEvent};
+use super::leg::{Ask, Final, LegAction, LegEvent};
 use super::outside::Outside;
 use crate::dialog::Dialog;
 use crate::dialog::session_timer::{SessionTimer, Wishes};
-use crate::message::{Headers, Request, Response};
+use crate::message::{Headers, Request, Response, StatusCode};
+use crate::sdp::PreconditionUse;
 use crate::transaction::{ClientTransactionId, Failure};
 use called::Called;
 use calling::Calling;
+use capabilities::Capabilities;
 use offers::{Acknowledged, Inbound, Outbound};
+use referral::{Asked, Handed};
 use unacked::Unacked;
 
 /// One side of a call, in SIP.
 #[derive(Debug)]
 pub(in crate::session) struct SipLeg {
     leg: Leg,
+    capabilities: Capabilities,
     local_tag: String,
     state: State,
     /// Whom to call, for the side that is called.
@@ -54,6 +60,12 @@ pub(in crate::session) struct SipLeg {
     /// The request that carries it.
     offered: Option<Request>,
     acknowledged: Option<Acknowledged>,
+    /// How many requests of the peer were handed on.
+    asks: u32,
+    /// Requests of the peer that were handed on to the other side.
+    asked: Vec<Asked>,
+    /// Requests of the other side that were handed on to the peer.
+    handed: Vec<Handed>,
     /// A 2xx to an INVITE that waits for its ACK.
     unacked: Option<Unacked>,
     /// What BYE will say once it may be sent, RFC 3261 §15.
@@ -88,6 +100,9 @@ enum Purpose {
     Offer,
     /// An UPDATE without a description.
     Refresh,
+    /// A request of the other side.
+    Ask(Ask),
+    Notify,
 }
 
 impl SipLeg {
@@ -105,10 +120,6 @@ impl SipLeg {
             .is_some_and(|calling| calling.transaction == transaction)
     }
 
-    fn has_forks(&self) -> bool {
-        self.calling.as_ref().is_some_and(Calling::has_forks)
-    }
-
     fn new(leg: Leg, outside: &mut impl Outside) -> Self {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let config = outside.config();
@@ -118,6 +129,7 @@ impl SipLeg {
         };
         SipLeg {
             leg,
+            capabilities: Capabilities::of(leg, outside.services()),
             local_tag: build::token(outside.rng()),
             state: State::Idle,
             target: None,
@@ -130,6 +142,9 @@ impl SipLeg {
             outbound: None,
             offered: None,
             acknowledged: None,
+            asks: 0,
+            asked: Vec::new(),
+            handed: Vec::new(),
             unacked: None,
             farewell: None,
             requests: Vec::new(),
@@ -138,9 +153,35 @@ impl SipLeg {
         }
     }
 
+    /// What is done about preconditions in the SDP session of this leg.
+    pub(in crate::session) fn precondition_use(&self) -> PreconditionUse {
+        match &self.called {
+            Some(called) => called.precondition_use(),
+            None => self.capabilities.precondition_use(),
+        }
+    }
+
     /// The tag that every request of the peer inside this leg's dialogs carries in To.
     pub(in crate::session) fn local_tag(&self) -> &str {
         &self.local_tag
+    }
+
+    /// Which side it speaks with.
+    pub(in crate::session) fn leg(&self) -> Leg {
+        self.leg
+    }
+
+    /// The dialog of the call, once there is one.
+    pub(in crate::session) fn dialog(&self) -> Option<&Dialog> {
+        self.dialog.as_ref()
+    }
+
+    /// Whether a request is one of this leg's own.
+    pub(in crate::session) fn owns(&self, transaction: ClientTransactionId) -> bool {
+        let acknowledged = self.acknowledged.as_ref();
+        self.is_first_invite(transaction)
+            || acknowledged.is_some_and(|it| it.transaction == transaction)
+            || self.requests.iter().any(|(id, _)| *id == transaction)
     }
 
     /// The next thing that the rest of the session should know.
@@ -176,6 +217,9 @@ impl SipLeg {
             LegAction::ReOffer(offer) => self.re_offer(offer, outside),
             LegAction::AnswerReOffer(answer) => self.answer_re_offer(answer, outside),
             LegAction::RejectReOffer(refusal) => self.reject_re_offer(&refusal, outside),
+            LegAction::Ask(question) => self.ask(&question, outside),
+            LegAction::Reply { ask, reply } => self.reply(ask, &reply, outside),
+            LegAction::Notify { ask, notice } => self.notify(ask, &notice, outside),
             LegAction::HangUp(farewell) => match self.state {
                 State::Idle => self.close(outside.now().monotonic),
                 State::Calling => {
@@ -219,7 +263,11 @@ impl SipLeg {
         let (_, purpose) = self.requests.swap_remove(at);
         match purpose {
             // A PRACK that was not taken shows in the INVITE's own answer.
-            Purpose::Prack | Purpose::Bye => {}
+            Purpose::Prack | Purpose::Bye | Purpose::Notify => {}
+            Purpose::Ask(ask) => {
+                let (status, headers) = (response.status, response.headers);
+                self.handle_reply(ask, Final { status, headers });
+            }
             Purpose::Offer => self.handle_offer_response(transaction, response, outside),
             Purpose::Refresh => self.handle_refresh_response(&response, outside),
         }
@@ -240,7 +288,8 @@ impl SipLeg {
         };
         let (_, purpose) = self.requests.swap_remove(at);
         match purpose {
-            Purpose::Prack | Purpose::Bye => {}
+            Purpose::Prack | Purpose::Bye | Purpose::Notify => {}
+            Purpose::Ask(ask) => self.handle_reply(ask, Final::new(StatusCode::SERVER_TIME_OUT)),
             Purpose::Offer => self.handle_offer_failed(failure),
             Purpose::Refresh => self.handle_refresh_failed(failure, outside),
         }

@@ -7,11 +7,13 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
 use super::build;
+use super::calling::authorization;
 use super::unacked::Unacked;
 use super::{Purpose, SipLeg, State};
 use crate::event::EndReason;
 use crate::message::headers::MinSe;
 use crate::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
+use crate::session::early_media::Fork;
 use crate::session::leg::{Final, LegEvent, Sdp};
 use crate::session::outside::Outside;
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
@@ -56,7 +58,7 @@ impl SipLeg {
         let Some(mut request) = self.dialog_request(Method::Invite, outside) else {
             return;
         };
-        build::capabilities(&mut request.headers, self.leg);
+        self.capabilities.write(&mut request.headers);
         self.timer.prepare_request(&mut request);
         build::set_body(&mut request.headers, &mut request.body, offer);
         self.offered = Some(request.clone());
@@ -97,6 +99,13 @@ impl SipLeg {
         if request.method == Method::Invite {
             self.unacked = None;
         }
+        let fork = self.early_fork(&request);
+        if let Some(fork) = fork {
+            self.push(LegEvent::EarlyMedia {
+                fork,
+                authorization: authorization(&request.headers),
+            });
+        }
         let offer = build::description(&request.headers, &request.body);
         if request.method == Method::Update && offer.is_none() {
             let mut response = self.dialog_response(&request, StatusCode::OK, outside);
@@ -109,11 +118,18 @@ impl SipLeg {
             is_offerless: offer.is_none(),
             request,
         });
-        self.push(LegEvent::ReOffered(offer));
+        self.push(LegEvent::ReOffered { offer, fork });
+    }
+
+    /// The fork that a request of the peer comes from, while none has answered.
+    fn early_fork(&self, request: &Request) -> Option<Fork> {
+        let calling = self.calling.as_ref();
+        let calling = calling.filter(|_| self.state == State::Calling);
+        calling.and_then(|calling| calling.fork_of(request))
     }
 
     fn check_offer(&mut self, request: &Request, outside: &mut impl Outside) -> Result<(), Final> {
-        super::called::check_extensions(&request.headers)?;
+        self.capabilities.check(&request.headers)?;
         self.check_interval(request)?;
         if build::has_foreign_body(&request.headers, &request.body) {
             return Err(Final::new(StatusCode::UNSUPPORTED_MEDIA_TYPE));
@@ -128,13 +144,8 @@ impl SipLeg {
         }
         match self.state {
             State::Confirmed => Ok(()),
-            // Before the answer an offer comes by UPDATE, and only while it is clear
-            // which fork is heard.
-            State::Called | State::Calling
-                if request.method == Method::Update && !self.has_forks() =>
-            {
-                Ok(())
-            }
+            // Before the answer an offer comes by UPDATE.
+            State::Called | State::Calling if request.method == Method::Update => Ok(()),
             State::Called | State::Calling => Err(busy(outside.rng())),
             State::Idle | State::Closing => {
                 Err(Final::new(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST))
@@ -149,7 +160,7 @@ impl SipLeg {
         };
         let now = outside.now().monotonic;
         let mut response = self.dialog_response(&inbound.request, StatusCode::OK, outside);
-        build::capabilities(&mut response.headers, self.leg);
+        self.capabilities.write(&mut response.headers);
         self.timer
             .prepare_response(&inbound.request, &mut response, now);
         build::set_body(&mut response.headers, &mut response.body, answer);
@@ -169,6 +180,10 @@ impl SipLeg {
     /// Turns the peer's offer down.
     pub(super) fn reject_re_offer(&mut self, refusal: &Final, outside: &mut impl Outside) {
         if let Some(inbound) = self.inbound.take() {
+            let is_busy = refusal.status == StatusCode::SERVER_INTERNAL_ERROR
+                && !refusal.headers.has(&HeaderName::RetryAfter);
+            let busy = is_busy.then(|| busy(outside.rng()));
+            let refusal = busy.as_ref().unwrap_or(refusal);
             self.refuse(inbound.transaction, &inbound.request, refusal, outside);
             self.offer_what_waits();
         }

@@ -7,8 +7,9 @@ use iq::{AccessLoss, Leg, Refusal, Reply};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
+use super::call::Call;
 use super::sdp_text::{Browser, Phone};
-use super::world::{Call, World};
+use super::world::World;
 use super::{BROWSER, IMS};
 use crate::event::EndReason;
 use crate::message::Method;
@@ -40,15 +41,34 @@ fn a_call_survives_any_order_of_events_and_ends() {
 }
 
 fn start(rng: &mut ChaCha20Rng) -> Call {
-    let extensions = ["", "Require: 100rel", "Supported: 100rel, timer"];
-    let headers = extensions[pick(rng, 3)];
+    let extensions = [
+        "",
+        "Require: 100rel",
+        "Supported: 100rel, timer",
+        "Supported: 100rel\nRequire: precondition",
+    ];
+    let headers = extensions[pick(rng, 4)];
     match rng.next_u32() % 8 {
         0 => Call::start(World::new(), IMS, None, headers),
         1..=3 => Call::up_from_browser(),
         4 | 5 => Call::up_from_ims(),
-        6 => Call::start(World::new(), IMS, Some(Phone::PCMA.sdp()), headers),
-        _ => Call::start(World::new(), BROWSER, Some(Browser::OFFER.sdp()), headers),
+        6 => Call::start(World::new(), IMS, offer_of_caller(rng), headers),
+        _ => {
+            let headers = extensions[pick(rng, 3)];
+            Call::start(World::new(), BROWSER, Some(Browser::OFFER.sdp()), headers)
+        }
     }
+}
+
+fn offer_of_caller(rng: &mut ChaCha20Rng) -> Option<bytes::Bytes> {
+    let ready = ["", "none", "sendrecv"][pick(rng, 3)];
+    Some(
+        Phone {
+            ready,
+            ..Phone::PCMA
+        }
+        .sdp(),
+    )
 }
 
 fn step(call: &mut Call, rng: &mut ChaCha20Rng) {
@@ -57,7 +77,7 @@ fn step(call: &mut Call, rng: &mut ChaCha20Rng) {
     } else {
         IMS
     };
-    match rng.next_u32() % 18 {
+    match rng.next_u32() % 21 {
         0 => call.reserved("wAlT"),
         1..=5 => answer_something(call, leg, rng),
         6 => call.request(leg, Method::Invite, offer(leg, rng), ""),
@@ -100,6 +120,16 @@ fn step(call: &mut Call, rng: &mut ChaCha20Rng) {
         }
         16 if rng.next_u32().is_multiple_of(12) => call.request(leg, Method::Bye, None, ""),
         17 if rng.next_u32().is_multiple_of(4) => call.try_cancel(),
+        18 => call.request(leg, Method::Refer, None, "Refer-To: <sip:carol@ims.test>"),
+        19 => {
+            let state = ["active", "terminated"][pick(rng, 2)];
+            let headers = format!("Event: refer\nSubscription-State: {state}");
+            call.request(leg, Method::Notify, Some("SIP/2.0 180 x".into()), &headers);
+        }
+        20 if rng.next_u32().is_multiple_of(3) => {
+            // What says that it cannot be done has not touched the call.
+            let _ = call.replace(leg, offer(leg, rng));
+        }
         _ => {}
     }
 }
@@ -163,6 +193,7 @@ fn offer(leg: Leg, rng: &mut ChaCha20Rng) -> Option<bytes::Bytes> {
             }
             .sdp(),
         ),
+        (4, Leg::Ims) => offer_of_caller(rng),
         (_, Leg::Ims) => Some(
             Phone {
                 direction,

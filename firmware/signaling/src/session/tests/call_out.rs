@@ -1,20 +1,13 @@
-//! A browser calls: from its INVITE to the answer, with forks, early media and failures.
+//! A browser calls: from its INVITE to the answer, with early media and failures.
 
 use iq::{Leg, Refusal, Reply};
 
+use super::call::Call;
 use super::sdp_text::{Browser, Phone};
-use super::world::{Call, World};
+use super::world::World;
 use super::{BROWSER, IMS, assert_ladder};
 use crate::message::Method;
 use crate::transaction::Failure;
-
-/// Another telephone, which speaks mu-law.
-const OTHER: Phone = Phone {
-    formats: "0 101",
-    address: "198.51.100.8",
-    port: 42000,
-    ..Phone::PCMA
-};
 
 #[test]
 fn a_browser_calls_a_telephone() {
@@ -80,148 +73,6 @@ fn early_media_is_heard_and_the_answer_stays_the_same() {
         browser < 200 [8 126 sendrecv wAlT v1]
         "#,
     );
-}
-
-#[test]
-fn a_browser_sees_one_answer_whatever_fork_wins() {
-    let mut call = Call::from_browser();
-    call.reserved("wAlT");
-    call.answer(IMS, 183, "a", Some(Phone::PCMA.sdp()));
-    let b = Phone {
-        port: 42000,
-        ..Phone::PCMA
-    };
-    call.answer(IMS, 183, "b", Some(b.sdp()));
-    call.answer(IMS, 180, "b", None);
-    call.answer(IMS, 200, "b", Some(b.sdp()));
-    assert_ladder(
-        &call.take_ladder(),
-        r#"
-        browser > INVITE [111 0 8 126 sendrecv Byrc v2]
-        media < Reserve
-        media > Reserved
-        ims < INVITE [8 0 101 sendrecv v1]
-        ims > 183 [8 101 sendrecv v1] from a
-        media < Configure Byrc Pcma=8,TelephoneEvent=126 browser <> ims <> 198.51.100.7:40000
-        browser < 183 [8 126 sendrecv wAlT v1]
-        ims > 183 [8 101 sendrecv v1] from b
-        ims > 180 from b
-        browser < 180
-        ims > 200 [8 101 sendrecv v1] from b
-        ims < ACK
-        media < Configure Byrc Pcma=8,TelephoneEvent=126 browser <> ims <> 198.51.100.7:42000
-        browser < 200 [8 126 sendrecv wAlT v1]
-        "#,
-    );
-}
-
-#[test]
-fn a_fork_that_wins_with_another_codec_is_offered_to_the_browser_again() {
-    let mut call = Call::from_browser();
-    call.reserved("wAlT");
-    call.answer(IMS, 183, "a", Some(Phone::PCMA.sdp()));
-    call.answer(IMS, 200, "b", Some(OTHER.sdp()));
-    call.ack(BROWSER, None);
-    let answer = Browser {
-        formats: "0 126",
-        ..Browser::ANSWER
-    };
-    call.answer(BROWSER, 200, "caller", Some(answer.sdp()));
-    assert_ladder(
-        &call.take_ladder(),
-        r#"
-        browser > INVITE [111 0 8 126 sendrecv Byrc v2]
-        media < Reserve
-        media > Reserved
-        ims < INVITE [8 0 101 sendrecv v1]
-        ims > 183 [8 101 sendrecv v1] from a
-        media < Configure Byrc Pcma=8,TelephoneEvent=126 browser <> ims <> 198.51.100.7:40000
-        browser < 183 [8 126 sendrecv wAlT v1]
-        ims > 200 [0 101 sendrecv v1] from b
-        ims < ACK
-        media < Configure Byrc TelephoneEvent=126 browser <> ims <> 198.51.100.8:42000
-        browser < 200 [8 126 sendrecv wAlT v1]
-        browser > ACK
-        browser < INVITE [0 126 sendrecv wAlT v2]
-        browser > 200 [0 126 sendrecv Byrc v2] from caller
-        browser < ACK
-        media < Configure Byrc Pcmu=0,TelephoneEvent=126 browser <> ims <> 198.51.100.8:42000
-        "#,
-    );
-}
-
-#[test]
-fn a_fork_that_the_network_vouches_for_is_heard_before_others() {
-    let mut call = Call::from_browser();
-    call.reserved("wAlT");
-    let early = |call: &mut Call, tag, phone: Phone, header| {
-        call.answer_with(IMS, &Method::Invite, 183, tag, Some(phone.sdp()), header);
-    };
-    early(&mut call, "muted", Phone::PCMA, "P-Early-Media: inactive");
-    early(&mut call, "first", Phone::PCMA, "");
-    let vouched = Phone {
-        port: 44000,
-        ..Phone::PCMA
-    };
-    early(&mut call, "vouched", vouched, "P-Early-Media: sendrecv");
-    assert_ladder(
-        &call.take_ladder(),
-        r#"
-        browser > INVITE [111 0 8 126 sendrecv Byrc v2]
-        media < Reserve
-        media > Reserved
-        ims < INVITE [8 0 101 sendrecv v1]
-        ims > 183 [8 101 sendrecv v1] from muted
-        browser < 183
-        ims > 183 [8 101 sendrecv v1] from first
-        media < Configure Byrc Pcma=8,TelephoneEvent=126 browser <> ims <> 198.51.100.7:40000
-        browser < 183 [8 126 sendrecv wAlT v1]
-        ims > 183 [8 101 sendrecv v1] from vouched
-        media < Configure Byrc Pcma=8,TelephoneEvent=126 browser <> ims <> 198.51.100.7:44000
-        "#,
-    );
-}
-
-#[test]
-fn a_second_fork_that_answers_is_sent_away() {
-    let mut call = Call::from_browser();
-    call.reserved("wAlT");
-    call.answer(IMS, 200, "a", Some(Phone::PCMA.sdp()));
-    call.answer(IMS, 200, "b", Some(OTHER.sdp()));
-    call.answer(IMS, 200, "b", Some(OTHER.sdp()));
-    call.answer(IMS, 200, "a", Some(Phone::PCMA.sdp()));
-    assert_ladder(
-        &call.take_ladder(),
-        r#"
-        browser > INVITE [111 0 8 126 sendrecv Byrc v2]
-        media < Reserve
-        media > Reserved
-        ims < INVITE [8 0 101 sendrecv v1]
-        ims > 200 [8 101 sendrecv v1] from a
-        ims < ACK
-        media < Configure Byrc Pcma=8,TelephoneEvent=126 browser <> ims <> 198.51.100.7:40000
-        browser < 200 [8 126 sendrecv wAlT v1]
-        ims > 200 [0 101 sendrecv v1] from b
-        ims < ACK
-        ims < BYE
-        ims > 200 [0 101 sendrecv v1] from b
-        ims < ACK
-        ims > 200 [8 101 sendrecv v1] from a
-        ims < ACK
-        "#,
-    );
-}
-
-#[test]
-fn more_than_eight_forks_are_not_followed() {
-    let mut call = Call::from_browser();
-    call.reserved("wAlT");
-    for fork in ["1", "2", "3", "4", "5", "6", "7", "8", "9"] {
-        let reliable = "Require: 100rel\nRSeq: 1";
-        call.answer_with(IMS, &Method::Invite, 183, fork, None, reliable);
-    }
-    let pracks = call.take_ladder().matches("PRACK").count();
-    assert_eq!(pracks, 8);
 }
 
 #[test]
@@ -410,7 +261,7 @@ fn a_longer_session_interval_and_fewer_extensions_are_tried_once_each() {
     let invite = call.last_request(IMS);
     assert_eq!(
         invite.headers.text(&crate::message::HeaderName::Supported),
-        Some("timer")
+        Some("timer, replaces, 199")
     );
     call.answer_with(
         IMS,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::call::Call;
 use super::sdp_text::{Browser, Phone};
-use super::world::{Call, World};
+use super::world::World;
 use super::{BROWSER, IMS, assert_ladder};
 use crate::event::EndReason;
 use crate::message::Method;

@@ -8,6 +8,7 @@ use crate::message::{HeaderName, Headers, Method, Request, Response};
 pub(super) fn describe_request(request: &Request) -> String {
     let body = match request.method {
         Method::Info => String::new(),
+        Method::Notify => format!(" {:?}", String::from_utf8_lossy(&request.body).trim_end()),
         _ => describe_body(&request.body),
     };
     format!(
@@ -48,6 +49,11 @@ pub(super) fn describe_headers(headers: &Headers) -> String {
         HeaderName::RetryAfter,
         HeaderName::Unsupported,
         HeaderName::Warning,
+        HeaderName::ReferTo,
+        HeaderName::ReferredBy,
+        HeaderName::ReferSub,
+        HeaderName::Event,
+        HeaderName::SubscriptionState,
     ] {
         for header in headers.get_all(&name) {
             let value = header.text().unwrap();

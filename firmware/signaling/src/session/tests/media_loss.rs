@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use iq::{AccessLoss, Reply};
 
+use super::call::Call;
 use super::sdp_text::{Browser, Phone};
-use super::world::Call;
 use super::{BROWSER, IMS, assert_ladder};
 use crate::message::Method;
 
@@ -15,15 +15,17 @@ fn lose(call: &mut Call, loss: AccessLoss) {
 }
 
 #[test]
-fn a_closed_tab_frees_the_far_end_at_once() {
+fn a_closed_tab_frees_the_far_end_when_its_page_does_not_come_back() {
     let mut call = Call::up_from_browser();
     call.lose_flow();
     lose(&mut call, AccessLoss::ConsentExpired);
+    call.pass(Duration::from_secs(6));
     assert_ladder(
         &call.take_ladder(),
         r#"
         browser > (connection lost)
         media > AccessLost: consent expired
+        after 5.0 s
         ims < BYE {Reason: SIP;cause=503;text="Browser media lost"}
         media < Release
         "#,
@@ -66,6 +68,7 @@ fn a_page_that_never_comes_back_is_forgotten_in_time() {
     let mut call = Call::up_from_browser();
     call.lose_flow();
     lose(&mut call, AccessLoss::ConsentExpired);
+    call.pass(Duration::from_secs(5));
     call.released();
     call.answer_with(IMS, &Method::Bye, 200, "phone", None, "");
     call.pass(Duration::from_secs(32));
@@ -78,12 +81,14 @@ fn a_connection_that_follows_the_media_ends_the_call() {
     lose(&mut call, AccessLoss::Closed);
     call.pass(Duration::from_secs(1));
     call.lose_flow();
+    call.pass(Duration::from_secs(6));
     assert_ladder(
         &call.take_ladder(),
         r#"
         media > AccessLost: closed by the browser
         after 1.0 s
         browser > (connection lost)
+        after 6.0 s
         ims < BYE {Reason: SIP;cause=503;text="Browser media lost"}
         media < Release
         "#,

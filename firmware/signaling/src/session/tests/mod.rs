@@ -4,12 +4,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod any_order;
+mod call;
 mod call_in;
 mod call_out;
 mod ending;
+mod forks;
 mod ladder;
 mod media_loss;
+mod preconditions;
 mod re_offers;
+mod referral;
 mod sdp_text;
 mod session_timer;
 mod world;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::call::Call;
 use super::sdp_text::{Browser, Phone};
-use super::world::{Call, World};
+use super::world::World;
 use super::{BROWSER, IMS, assert_ladder};
 use crate::message::Method;
 use crate::transaction::Failure;
@@ -459,7 +460,7 @@ fn methods_that_are_not_served_are_named() {
         .headers
         .text(&crate::message::HeaderName::Allow)
         .unwrap();
-    assert!(!allow.contains("REFER"));
+    assert!(!allow.contains("MESSAGE"));
     assert_ladder(
         &call.take_ladder(),
         r#"

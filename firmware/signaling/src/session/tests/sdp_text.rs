@@ -48,13 +48,15 @@ impl Browser {
     }
 }
 
-/// What a telephone says: formats, direction, address and port.
+/// What a telephone says: formats, direction, address and port, and how much of its
+/// segment is ready (nothing said about it if empty).
 #[derive(Clone, Copy)]
 pub(super) struct Phone {
     pub(super) formats: &'static str,
     pub(super) direction: &'static str,
     pub(super) address: &'static str,
     pub(super) port: u16,
+    pub(super) ready: &'static str,
 }
 
 impl Phone {
@@ -63,6 +65,7 @@ impl Phone {
         direction: "sendrecv",
         address: "198.51.100.7",
         port: 40000,
+        ready: "",
     };
 
     pub(super) fn sdp(self) -> Bytes {
@@ -71,12 +74,20 @@ impl Phone {
             direction,
             address,
             port,
+            ready,
         } = self;
         let events = formats.rsplit(' ').next().unwrap();
+        let preconditions = match ready {
+            "" => String::new(),
+            ready => format!(
+                "a=curr:qos local {ready}\r\na=curr:qos remote none\r\n\
+                 a=des:qos mandatory local sendrecv\r\na=des:qos none remote sendrecv\r\n"
+            ),
+        };
         Bytes::from(format!(
             "v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n\
              m=audio {port} RTP/AVP {formats}\r\na=rtpmap:{events} telephone-event/8000\r\n\
-             a={direction}\r\n"
+             a={direction}\r\n{preconditions}"
         ))
     }
 }
@@ -88,6 +99,7 @@ pub(super) fn name(body: &[u8]) -> String {
     };
     let lines = description.media.iter().map(|media| {
         let direction = description.direction_of(media).as_str();
+        let direction = format!("{direction}{}", preconditions(media));
         let formats = media.formats.join(" ");
         match (media.port, media.attribute("ice-ufrag")) {
             (0, _) => "refused".to_owned(),
@@ -97,4 +109,18 @@ pub(super) fn name(body: &[u8]) -> String {
     });
     let lines: Vec<_> = lines.collect();
     format!("[{} v{}]", lines.join(" | "), description.version)
+}
+
+/// What is ready of both segments; a question mark asks to be told about the other one.
+fn preconditions(media: &sdp::Media) -> String {
+    let current: Vec<&str> = media.attributes("curr").collect();
+    let ready = |segment: &str| {
+        let prefix = format!("qos {segment} ");
+        current.iter().find_map(|it| it.strip_prefix(&*prefix))
+    };
+    match (ready("local"), ready("remote")) {
+        (Some(local), Some(remote)) if media.has("conf") => format!(" qos {local}/{remote}?"),
+        (Some(local), Some(remote)) => format!(" qos {local}/{remote}"),
+        _ => String::new(),
+    }
 }

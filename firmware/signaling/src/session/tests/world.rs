@@ -2,52 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use iq::{
-    AccessTransport, Command, Fingerprint, FingerprintHash, IceCredentials, ImsAddress, Leg, Now,
-    Private, Reply, Reserved, SessionId, SessionReport, UnixTime,
-};
+use iq::{Command, Leg, Now, UnixTime};
 use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
+use rand_core::SeedableRng;
 
+use super::IMS;
 use super::ladder::{describe_configure, describe_headers, describe_request, describe_response};
-use super::sdp_text::{Browser, Phone};
-use super::{BROWSER, IMS, status};
-use crate::config::CallConfig;
-use crate::event::{CallRecord, EndReason, Event};
+use crate::config::{CallConfig, ServiceConfig};
+use crate::event::{CallRecord, Event};
 use crate::message::{HeaderName, Headers, Method, NameAddr, Request, Response, StatusCode};
-use crate::session::{Outside, Session, Target};
-use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
-
-/// A call with everything around it.
-pub(super) struct Call {
-    pub(super) session: Session,
-    pub(super) world: World,
-    next_cseq: u32,
-}
+use crate::session::Outside;
+use crate::transaction::{ClientTransactionId, ServerTransactionId};
 
 /// What the session sees, and the ladder of what passed.
 pub(super) struct World {
-    now: Now,
-    start: Instant,
+    pub(super) now: Now,
+    pub(super) start: Instant,
     rng: ChaCha20Rng,
     pub(super) config: CallConfig,
+    pub(super) services: ServiceConfig,
     pub(super) is_flow_up: bool,
-    ladder: String,
+    pub(super) ladder: String,
     last_stamp: Duration,
     next_id: u64,
-    requests: Vec<(Leg, ClientTransactionId, Request)>,
-    responses: Vec<(Leg, ServerTransactionId, Response)>,
+    pub(super) requests: Vec<(Leg, ClientTransactionId, Request)>,
+    pub(super) responses: Vec<(Leg, ServerTransactionId, Response)>,
     pub(super) record: Option<Box<CallRecord>>,
     /// Requests of the peers: who asked, what, and what the final answer was.
-    asked: BTreeMap<ServerTransactionId, (Leg, Method, Option<StatusCode>)>,
+    pub(super) asked: BTreeMap<ServerTransactionId, (Leg, Method, Option<StatusCode>)>,
     /// INVITEs of the box that have no final answer.
-    open_invites: BTreeSet<(Leg, ClientTransactionId)>,
+    pub(super) open_invites: BTreeSet<(Leg, ClientTransactionId)>,
     /// Requests of the box that have a final answer.
-    answered: BTreeSet<ClientTransactionId>,
+    pub(super) answered: BTreeSet<ClientTransactionId>,
     /// What broke a rule that always holds.
     breaches: Vec<String>,
     releases: usize,
@@ -64,6 +52,7 @@ impl World {
             start,
             rng: ChaCha20Rng::seed_from_u64(7),
             config: CallConfig::default(),
+            services: ServiceConfig::default(),
             is_flow_up: true,
             ladder: String::new(),
             last_stamp: Duration::ZERO,
@@ -120,7 +109,7 @@ impl World {
         self.open_invites.insert((leg, id));
     }
 
-    fn line(&mut self, who: &str, arrow: &str, what: &str) {
+    pub(super) fn line(&mut self, who: &str, arrow: &str, what: &str) {
         let elapsed = self.now.monotonic.duration_since(self.start);
         if elapsed != self.last_stamp {
             writeln!(self.ladder, "after {:.1} s", elapsed.as_secs_f64()).unwrap();
@@ -129,7 +118,7 @@ impl World {
         writeln!(self.ladder, "{who} {arrow} {what}").unwrap();
     }
 
-    fn leg_line(&mut self, leg: Leg, arrow: &str, what: &str) {
+    pub(super) fn leg_line(&mut self, leg: Leg, arrow: &str, what: &str) {
         let who = match leg {
             Leg::Access => "browser",
             Leg::Ims => "    ims",
@@ -154,6 +143,10 @@ impl Outside for World {
 
     fn config(&self) -> &CallConfig {
         &self.config
+    }
+
+    fn services(&self) -> &ServiceConfig {
+        &self.services
     }
 
     fn is_reachable(&self, leg: Leg) -> bool {
@@ -248,462 +241,8 @@ impl Outside for World {
     }
 }
 
-/// Starting calls.
-impl Call {
-    pub(super) fn from_browser() -> Call {
-        Call::start(World::new(), BROWSER, Some(Browser::OFFER.sdp()), "")
-    }
-
-    pub(super) fn from_ims() -> Call {
-        Call::start(World::new(), IMS, Some(Phone::PCMA.sdp()), "")
-    }
-
-    /// A call whose INVITE has these further headers.
-    pub(super) fn start(world: World, caller: Leg, offer: Option<Bytes>, headers: &str) -> Call {
-        Call::try_start(world, caller, offer, headers).ok().unwrap()
-    }
-
-    pub(super) fn try_start(
-        mut world: World,
-        caller: Leg,
-        offer: Option<Bytes>,
-        headers: &str,
-    ) -> Result<Call, Box<World>> {
-        let mut invite = Request::new(
-            Method::Invite,
-            crate::message::Uri::parse("sip:bob@ims.test").unwrap(),
-        );
-        invite
-            .headers
-            .push(HeaderName::From, "<sip:alice@ims.test>;tag=caller");
-        invite.headers.push(HeaderName::To, "<sip:bob@ims.test>");
-        invite
-            .headers
-            .push(HeaderName::CallId, "call-of-the-caller");
-        invite.headers.push(HeaderName::CSeq, "1 INVITE");
-        invite
-            .headers
-            .push(HeaderName::Contact, peer_contact(caller, "caller"));
-        add_headers(&mut invite.headers, headers);
-        if let Some(offer) = offer {
-            invite
-                .headers
-                .push(HeaderName::ContentType, "application/sdp");
-            invite.body = offer;
-        }
-        world.leg_line(caller, ">", &describe_request(&invite));
-        let target = Target {
-            uri: crate::message::Uri::parse("sip:bob@target.test").unwrap(),
-            from: NameAddr::parse("<sip:alice@ims.test>").unwrap(),
-            to: NameAddr::parse("<sip:bob@ims.test>").unwrap(),
-            routes: Vec::new(),
-            headers: Headers::new(),
-        };
-        let id = SessionId { epoch: 1, n: 1 };
-        let transaction = ServerTransactionId(FIRST_INVITE);
-        world
-            .asked
-            .insert(transaction, (caller, Method::Invite, None));
-        match Session::start(id, caller, transaction, invite, target, &mut world) {
-            Some(session) => Ok(Call {
-                session,
-                world,
-                next_cseq: 1,
-            }),
-            None => Err(Box::new(world)),
-        }
-    }
-
-    /// A browser's call to a telephone that rings and answers.
-    pub(super) fn up_from_browser() -> Call {
-        let mut call = Call::from_browser();
-        call.reserved("wAlT");
-        call.answer(IMS, 180, "phone", None);
-        call.answer(IMS, 200, "phone", Some(Phone::PCMA.sdp()));
-        call.ack(BROWSER, None);
-        call.take_ladder();
-        call
-    }
-
-    /// A telephone's call to a browser that rings and answers.
-    pub(super) fn up_from_ims() -> Call {
-        let mut call = Call::from_ims();
-        call.reserved("wAlT");
-        call.answer(BROWSER, 180, "page", None);
-        call.answer(BROWSER, 200, "page", Some(Browser::ANSWER.sdp()));
-        call.ack(IMS, None);
-        call.take_ladder();
-        call
-    }
-}
-
-/// What the played peers do.
-impl Call {
-    pub(super) fn take_ladder(&mut self) -> String {
-        std::mem::take(&mut self.world.ladder)
-    }
-
-    /// The media plane sets transports aside.
-    pub(super) fn reserved(&mut self, ufrag: &str) {
-        let rtp: SocketAddr = "198.51.100.10:30000".parse().unwrap();
-        self.media(Reply::Reserved(Reserved {
-            session: self.session.id(),
-            access: AccessTransport {
-                candidates: vec!["203.0.113.5:50000".parse().unwrap()],
-                ice: IceCredentials {
-                    ufrag: ufrag.to_owned(),
-                    pwd: Private::new("0123456789012345678901".to_owned()),
-                },
-                fingerprint: Fingerprint {
-                    hash: FingerprintHash::Sha256,
-                    value: vec![0xab; 32],
-                },
-            },
-            ims: vec![ImsAddress {
-                rtp,
-                rtcp: SocketAddr::new(rtp.ip(), 30001),
-            }],
-        }));
-    }
-
-    pub(super) fn released(&mut self) {
-        self.media(Reply::Released {
-            session: self.session.id(),
-            report: Box::new(SessionReport::default()),
-        });
-    }
-
-    pub(super) fn media(&mut self, reply: Reply) {
-        let text = match &reply {
-            Reply::Reserved(_) => "Reserved".to_owned(),
-            Reply::Refused { reason, .. } => format!("Refused: {reason}"),
-            Reply::Released { .. } => "Released".to_owned(),
-            Reply::AccessLost { loss, .. } => format!("AccessLost: {loss}"),
-            Reply::ImsSilent { silent_for, .. } => format!("ImsSilent {silent_for:?}"),
-            Reply::Connected(_) => "Connected".to_owned(),
-            Reply::FirstMedia { .. } => "FirstMedia".to_owned(),
-            Reply::DtmfReceived(_) => "DtmfReceived".to_owned(),
-            Reply::Audited { .. } => "Audited".to_owned(),
-        };
-        self.world.line("  media", ">", &text);
-        self.session.handle_reply(reply, &mut self.world);
-    }
-
-    /// A peer answers the last INVITE to it.
-    pub(super) fn answer(&mut self, leg: Leg, code: u16, tag: &str, body: Option<Bytes>) {
-        self.answer_with(leg, &Method::Invite, code, tag, body, "");
-    }
-
-    /// A peer answers the last request of this method to it.
-    pub(super) fn answer_with(
-        &mut self,
-        leg: Leg,
-        method: &Method,
-        code: u16,
-        tag: &str,
-        body: Option<Bytes>,
-        headers: &str,
-    ) {
-        let (_, id, request) = self
-            .world
-            .requests
-            .iter()
-            .rev()
-            .find(|(to, _, request)| *to == leg && request.method == *method)
-            .unwrap();
-        let id = *id;
-        let mut response = Response::to_request(request, status(code)).with_to_tag(tag);
-        if *method == Method::Invite || *method == Method::Update {
-            response
-                .headers
-                .push(HeaderName::Contact, peer_contact(leg, tag));
-        }
-        add_headers(&mut response.headers, headers);
-        if let Some(body) = body {
-            response = response.with_body("application/sdp", body);
-        }
-        let fork = match (method, tag) {
-            (Method::Invite, "phone" | "page") => String::new(),
-            (Method::Invite, tag) => format!(" from {tag}"),
-            _ => String::new(),
-        };
-        let text = format!("{}{fork}", describe_response(&response));
-        self.world.leg_line(leg, ">", &text);
-        if response.status.is_final() {
-            self.world.open_invites.remove(&(leg, id));
-            self.world.answered.insert(id);
-        }
-        self.session
-            .handle_response(leg, id, response, &mut self.world);
-    }
-
-    /// The last request of this method gets no answer.
-    pub(super) fn fail(&mut self, leg: Leg, method: &Method, failure: Failure) {
-        let (_, id, _) = self
-            .world
-            .requests
-            .iter()
-            .rev()
-            .find(|(to, _, request)| *to == leg && request.method == *method)
-            .unwrap();
-        let id = *id;
-        self.world
-            .leg_line(leg, ">", &format!("({method}: {failure:?})"));
-        self.world.open_invites.remove(&(leg, id));
-        self.world.answered.insert(id);
-        self.session
-            .handle_failed(leg, id, failure, &mut self.world);
-    }
-
-    /// A peer sends a request inside the call.
-    pub(super) fn request(&mut self, leg: Leg, method: Method, body: Option<Bytes>, headers: &str) {
-        self.next_cseq += 1;
-        let number = self.next_cseq;
-        let request = self.build(leg, method, number, body, headers);
-        self.world.leg_line(leg, ">", &describe_request(&request));
-        let transaction = ServerTransactionId(u64::from(number) + 1000);
-        let asked = (leg, request.method.clone(), None);
-        self.world.asked.insert(transaction, asked);
-        self.session
-            .handle_request(leg, transaction, request, &mut self.world);
-    }
-
-    /// A peer acknowledges the last INVITE of its own.
-    pub(super) fn ack(&mut self, leg: Leg, body: Option<Bytes>) {
-        let cseq = self
-            .world
-            .responses
-            .iter()
-            .rev()
-            .filter(|(to, _, response)| *to == leg && response.is_success())
-            .map(|(_, _, response)| response.headers.cseq().unwrap())
-            .find(|cseq| cseq.method == Method::Invite)
-            .unwrap();
-        let request = self.build(leg, Method::Ack, cseq.number, body, "");
-        self.world.leg_line(leg, ">", &describe_request(&request));
-        self.session.handle_ack(leg, &request, &mut self.world);
-    }
-
-    /// The caller takes its call back.
-    pub(super) fn cancel(&mut self, leg: Leg, headers: &str) {
-        self.cancel_transaction(leg, FIRST_INVITE, headers);
-    }
-
-    /// A peer takes its last re-INVITE back.
-    pub(super) fn cancel_re_offer(&mut self, leg: Leg) {
-        self.cancel_transaction(leg, u64::from(self.next_cseq) + 1000, "");
-    }
-
-    fn cancel_transaction(&mut self, leg: Leg, transaction: u64, headers: &str) {
-        let mut cancel = self.build(leg, Method::Cancel, 1, None, "");
-        add_headers(&mut cancel.headers, headers);
-        self.world.leg_line(leg, ">", &describe_request(&cancel));
-        let transaction = ServerTransactionId(transaction);
-        self.session
-            .handle_cancelled(leg, transaction, &cancel, &mut self.world);
-    }
-
-    /// Time passes, and everything that becomes due is done when it is.
-    pub(super) fn pass(&mut self, time: Duration) {
-        let end = self.world.now.monotonic + time;
-        for _ in 0..1000 {
-            match self.session.poll_timeout() {
-                Some(at) if at <= end => {
-                    self.world.now.monotonic = at.max(self.world.now.monotonic);
-                    self.session.handle_timeout(&mut self.world);
-                }
-                Some(_) | None => {
-                    self.world.now.monotonic = end;
-                    return;
-                }
-            }
-        }
-        panic!("the session wants to be woken for ever");
-    }
-
-    pub(super) fn lose_flow(&mut self) {
-        self.world.is_flow_up = false;
-        self.world.leg_line(BROWSER, ">", "(connection lost)");
-        self.session.handle_flow_lost(&mut self.world);
-    }
-
-    pub(super) fn restore_flow(&mut self) {
-        self.world.is_flow_up = true;
-        self.world.leg_line(BROWSER, ">", "(connection back)");
-        self.session.handle_flow_restored(&mut self.world);
-    }
-
-    pub(super) fn end(&mut self, reason: EndReason) {
-        self.session.end(reason, &mut self.world);
-    }
-
-    /// A request of a peer inside the call's dialog, with the tags that the box and the
-    /// peer have used on this leg.
-    fn build(
-        &mut self,
-        leg: Leg,
-        method: Method,
-        number: u32,
-        body: Option<Bytes>,
-        headers: &str,
-    ) -> Request {
-        let invited = self
-            .world
-            .requests
-            .iter()
-            .find(|(to, _, request)| *to == leg && request.method == Method::Invite);
-        let (call_id, peer_tag) = match invited {
-            Some((_, _, invite)) => (
-                invite.headers.call_id().unwrap().to_string(),
-                if leg == BROWSER { "page" } else { "phone" },
-            ),
-            None => ("call-of-the-caller".to_owned(), "caller"),
-        };
-        let box_tag = self.session.local_tag(leg);
-        let mut request = Request::new(
-            method.clone(),
-            crate::message::Uri::parse("sip:box.test").unwrap(),
-        );
-        let put = &mut request.headers;
-        put.push(
-            HeaderName::From,
-            format!("<sip:peer@ims.test>;tag={peer_tag}"),
-        );
-        put.push(HeaderName::To, format!("<sip:box@ims.test>;tag={box_tag}"));
-        put.push(HeaderName::CallId, call_id);
-        put.push(HeaderName::CSeq, format!("{number} {method}"));
-        if matches!(method, Method::Invite | Method::Update) {
-            put.push(HeaderName::Contact, peer_contact(leg, peer_tag));
-        }
-        let content_type = match method {
-            Method::Info => "application/dtmf-relay",
-            _ => "application/sdp",
-        };
-        add_headers(put, headers);
-        match body {
-            Some(body) => request.with_body(content_type, body),
-            None => request,
-        }
-    }
-
-    /// A header of the last response to a peer.
-    pub(super) fn last_response(&self, leg: Leg) -> &Response {
-        let last = self
-            .world
-            .responses
-            .iter()
-            .rev()
-            .find(|(to, _, _)| *to == leg);
-        &last.unwrap().2
-    }
-
-    /// The last request to a peer.
-    pub(super) fn last_request(&self, leg: Leg) -> &Request {
-        let last = self
-            .world
-            .requests
-            .iter()
-            .rev()
-            .find(|(to, _, _)| *to == leg);
-        &last.unwrap().2
-    }
-}
-
 impl World {
     pub(super) fn take_ladder(&mut self) -> String {
         std::mem::take(&mut self.ladder)
     }
 }
-
-fn peer_contact(leg: Leg, tag: &str) -> String {
-    match leg {
-        Leg::Access => "<sip:page@abc.invalid;transport=ws>".to_owned(),
-        Leg::Ims => format!("<sip:{tag}@198.51.100.7:5060>"),
-    }
-}
-
-fn add_headers(headers: &mut Headers, lines: &str) {
-    for line in lines.lines() {
-        let (name, value) = line.split_once(": ").unwrap();
-        headers.push(HeaderName::known(name.as_bytes()).unwrap(), value);
-    }
-}
-
-/// For scripts that choose at random among what is possible.
-impl Call {
-    /// The method of some request of the box to a peer that has no final answer.
-    pub(super) fn some_request(&self, leg: Leg, rng: &mut ChaCha20Rng) -> Option<Method> {
-        let open: Vec<&Method> = self
-            .world
-            .requests
-            .iter()
-            .filter(|(to, id, _)| *to == leg && !self.world.answered.contains(id))
-            .map(|(_, _, request)| &request.method)
-            .collect();
-        let at = usize::try_from(rng.next_u32())
-            .unwrap()
-            .checked_rem(open.len())?;
-        Some(open[at].clone())
-    }
-
-    /// The tag of a peer: its own if it called, else the one of a fork.
-    pub(super) fn tag_of(&self, leg: Leg, fork: &str) -> String {
-        let is_called = |(to, _, request): &&(Leg, ClientTransactionId, Request)| {
-            *to == leg && request.headers.to().unwrap().tag().is_none()
-        };
-        match self.world.requests.iter().find(is_called) {
-            Some(_) => fork.to_owned(),
-            None => "caller".to_owned(),
-        }
-    }
-
-    /// RSeq of the last reliable response to a peer.
-    pub(super) fn last_rseq(&self, leg: Leg) -> Option<u32> {
-        let mut last = self.world.responses.iter().rev();
-        let found = last.find(|(to, _, response)| {
-            *to == leg && response.headers.rseq().is_ok_and(|rseq| rseq.is_some())
-        });
-        Some(found?.2.headers.rseq().unwrap()?.0)
-    }
-
-    /// Acknowledges the last acceptance, if there is one.
-    pub(super) fn try_ack(&mut self, leg: Leg, body: Option<Bytes>) {
-        let is_accepted = self.world.responses.iter().any(|(to, _, response)| {
-            *to == leg
-                && response.is_success()
-                && response.headers.cseq().unwrap().method == Method::Invite
-        });
-        if is_accepted {
-            self.ack(leg, body);
-        }
-    }
-
-    /// Takes the first INVITE back, as long as it has no final answer.
-    pub(super) fn try_cancel(&mut self) {
-        let (leg, _, answered) = &self.world.asked[&ServerTransactionId(FIRST_INVITE)];
-        if answered.is_none() {
-            self.cancel(*leg, "");
-        }
-    }
-
-    /// The peers answer all that is open.
-    pub(super) fn answer_everything(&mut self) {
-        for leg in [BROWSER, IMS] {
-            let open: Vec<Method> = self
-                .world
-                .requests
-                .iter()
-                .filter(|(to, id, _)| *to == leg && !self.world.answered.contains(id))
-                .map(|(_, _, request)| request.method.clone())
-                .collect();
-            for method in open.iter().rev() {
-                let code = if *method == Method::Invite { 487 } else { 200 };
-                let tag = self.tag_of(leg, "phone");
-                self.answer_with(leg, method, code, &tag, None, "");
-            }
-        }
-    }
-}
-
-/// The server transaction of the first INVITE.
-const FIRST_INVITE: u64 = 1000;
