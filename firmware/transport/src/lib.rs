@@ -8,6 +8,7 @@ pub mod counters;
 pub mod endpoint;
 pub mod flow;
 pub mod http;
+pub mod http_client;
 pub mod pulse;
 pub mod resolver;
 pub mod rtp;

@@ -1,9 +1,49 @@
 //! Who users are, and how the box proves it: the answers to a core's challenges that it
-//! gives on a user's behalf.
+//! gives on a user's behalf, and access tokens (RFC 6750, RFC 8898, TS 24.371 §7.2) that it
+//! verifies itself. A token that is not understood to the last member is turned away.
 
 pub mod aka;
+pub mod claims;
+pub mod config;
 pub mod credential;
 pub mod digest;
+pub mod fetch;
+pub mod identity_map;
+mod issuer;
+mod json;
+mod jwk;
+mod jws;
+mod keys;
 mod milenage;
+mod pool;
+pub mod refusal;
+mod template;
+pub mod tokens;
+mod wildcard;
 
+use std::time::Instant;
+
+use crate::identity::{PrivateIdentity, PublicIdentity};
+
+pub use config::{Discovery, HttpsUrl, IntrospectionConfig, IssuerConfig, TokenCheck};
 pub use credential::Credential;
+pub use fetch::{FetchFailure, FetchId, FetchRequest, Fetched, IssuerId};
+pub use identity_map::{IdentityRule, Selector, Test};
+pub use jwk::Algorithm;
+pub use refusal::{Hearing, TokenRefusal};
+pub use template::{BadTemplate, Template};
+pub use tokens::Token;
+
+/// A user whose web credential is verified, and who he is in the IMS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenUser {
+    /// His private identity.
+    pub impi: PrivateIdentity,
+    /// The public identities that he may use. Never empty; the first is the default.
+    pub impus: Vec<PublicIdentity>,
+    /// When his credential's time is over: nothing that is made of it lasts longer.
+    pub until: Instant,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! Tokens, good and evil, before the whole of this room.
+
+#![allow(clippy::unwrap_used)]
+
+mod evil;
+mod issuers;
+pub(super) mod provider;
