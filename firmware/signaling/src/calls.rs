@@ -76,9 +76,10 @@ impl Signaling {
         let wish = wish_of(&invite.headers, &from);
         let binding = self.speaker(flow, &wish).ok_or(Rejection::Unregistered)?;
         let callee = self.ims_target(binding, &invite, from, &wish)?;
-        let binding = binding.id();
+        let (tenant, binding) = (binding.tenant(), binding.id());
         self.admit(binding)?;
         let call = NewCall {
+            tenant,
             binding,
             caller: Leg::Access,
             transaction,
@@ -117,9 +118,10 @@ impl Signaling {
             .clone();
         binding.flow().ok_or(Rejection::FlowFailed)?;
         let callee = self.access_target(binding, target, &invite)?;
-        let binding = binding.id();
+        let (tenant, binding) = (binding.tenant(), binding.id());
         self.admit(binding)?;
         let call = NewCall {
+            tenant,
             binding,
             caller: Leg::Ims,
             transaction,

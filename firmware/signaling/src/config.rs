@@ -1,6 +1,7 @@
 //! What an operator decides about the control plane, already checked and typed.
 
 mod services;
+mod tenant;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,27 +11,20 @@ use crate::id::SipTransport;
 use crate::sdp::CodecPolicy;
 
 pub use services::{PreconditionPolicy, ServiceConfig};
+pub use tenant::{Login, PrivateIdentityRule, Profile, RegistrationConfig, Tenant, TenantId};
 
 /// The settings of the whole control plane.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Domains whose users may register. A REGISTER for any other is turned away.
-    pub home_domains: Vec<HostName>,
-    /// Where requests towards the IMS go.
-    pub next_hop: NextHop,
-    /// Hosts besides the next hop whose messages are taken on an endpoint.
-    pub trusted_peers: Vec<IpAddr>,
+    /// The networks that are served; at least one, and [`TenantId`] counts them from 0.
+    pub tenants: Vec<Tenant>,
     /// What the User-Agent and Server headers say on both sides.
     pub product: String,
     /// The host name that browsers see in Contact and Via of the box. It is never
     /// resolved: RFC 7118 §5.2 routes by the connection.
     pub access_host: HostName,
-    /// Headers that no rule knows and that pass nevertheless, both ways.
-    pub passed_headers: Vec<String>,
     /// WebSocket connections.
     pub flows: FlowConfig,
-    /// Registrations.
-    pub registration: RegistrationConfig,
     /// Calls.
     pub calls: CallConfig,
     /// Services beside a plain call.
@@ -38,22 +32,37 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults around the two settings that have none.
+    /// The defaults around one tenant with the two settings that have none.
     #[must_use]
     pub fn new(home_domain: HostName, next_hop: NextHop) -> Self {
+        Config::of(vec![Tenant::new("ims", home_domain, next_hop)])
+    }
+
+    /// The defaults around some tenants.
+    #[must_use]
+    pub fn of(tenants: Vec<Tenant>) -> Self {
         Config {
-            home_domains: vec![home_domain],
-            next_hop,
-            trusted_peers: Vec::new(),
+            tenants,
             product: concat!("Gatehouse/", env!("CARGO_PKG_VERSION")).to_owned(),
             access_host: HostName::parse("gatehouse.invalid")
                 .expect("a literal that is a host name"),
-            passed_headers: Vec::new(),
             flows: FlowConfig::default(),
-            registration: RegistrationConfig::default(),
             calls: CallConfig::default(),
             services: ServiceConfig::default(),
         }
+    }
+
+    /// A tenant that [`Config::tenant_of`] named.
+    #[must_use]
+    pub fn tenant(&self, id: TenantId) -> &Tenant {
+        &self.tenants[id.0]
+    }
+
+    /// Whose users a domain's are.
+    #[must_use]
+    pub fn tenant_of(&self, domain: &HostName) -> Option<TenantId> {
+        let is_his = |tenant: &Tenant| tenant.domains.contains(domain);
+        self.tenants.iter().position(is_his).map(TenantId)
     }
 }
 
@@ -83,49 +92,6 @@ impl Default for FlowConfig {
             count: 20_000,
         }
     }
-}
-
-/// How browsers are registered in the IMS.
-#[derive(Clone, Debug)]
-pub struct RegistrationConfig {
-    /// The longest registration that is asked for. Kept short because a registration
-    /// that nobody can de-register (Digest needs the browser) ends by expiring.
-    pub expires: Duration,
-    /// How long a registration and its calls outlive their WebSocket.
-    pub grace: Duration,
-    /// What a REGISTER without credentials says about the private identity.
-    pub private_identity: PrivateIdentityRule,
-    /// How long the core may take for an answer before the next address is tried.
-    pub answer_time: Duration,
-    /// How many registrations there may be.
-    pub count: usize,
-    /// How many registrations one connection may have (several identities in one page).
-    pub per_flow: usize,
-}
-
-impl Default for RegistrationConfig {
-    fn default() -> Self {
-        RegistrationConfig {
-            expires: Duration::from_secs(300),
-            grace: Duration::from_secs(60),
-            private_identity: PrivateIdentityRule::Implied,
-            answer_time: Duration::from_secs(8),
-            count: 20_000,
-            per_flow: 8,
-        }
-    }
-}
-
-/// What a REGISTER without credentials says about the private identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PrivateIdentityRule {
-    /// Nothing: the registrar derives it from To, TS 24.229 §5.4.1.2.2.
-    Absent,
-    /// An Authorization header with empty nonce and response whose user name is the
-    /// public identity without its scheme, TS 24.229 §5.1.1.2.2. Kamailio's S-CSCF
-    /// answers 403 without it.
-    #[default]
-    Implied,
 }
 
 /// How calls are treated.

@@ -127,8 +127,8 @@ impl Signaling {
         from: SocketAddr,
         bytes: &Bytes,
     ) {
-        let is_trusted = self.registrations.is_core(endpoint, from.ip())
-            || self.link.config.trusted_peers.contains(&from.ip());
+        let config = &self.link.config;
+        let is_trusted = self.registrations.is_core(endpoint, from.ip(), config);
         if !is_trusted {
             self.link.counters.ims_untrusted += 1;
             return self.link.event(Event::Security {

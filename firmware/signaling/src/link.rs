@@ -13,11 +13,11 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
 use crate::event::Event;
-use crate::id::{FlowId, SipTransport};
+use crate::id::{FlowId, QueryId, SipTransport};
 use crate::message::headers::{Via, ViaTransport};
 use crate::message::{HeaderName, Headers, Host, Method, Request, Response, StatusCode};
 use crate::output::Output;
-use crate::policy::Policy;
+use crate::policy::Policies;
 use crate::registration::{BindingId, ImsPath};
 use crate::transaction::{ClientTransactionId, Failure, Peer, ServerTransactionId, Transactions};
 
@@ -26,10 +26,11 @@ use crate::transaction::{ClientTransactionId, Failure, Peer, ServerTransactionId
 pub(crate) struct Link {
     now: Option<Now>,
     pub(crate) config: Config,
-    pub(crate) policy: Policy,
+    pub(crate) policies: Policies,
     pub(crate) counters: Counters,
     pub(crate) rng: ChaCha20Rng,
     pub(crate) transactions: Transactions,
+    queries: u64,
     output: VecDeque<Output>,
     clients: BTreeMap<ClientTransactionId, Client>,
     /// Under which transaction a request runs that was sent anew, by its first name.
@@ -60,11 +61,12 @@ impl Link {
     pub(crate) fn new(config: Config, rng: ChaCha20Rng) -> Self {
         Link {
             now: None,
-            policy: Policy::gm(&config),
+            policies: Policies::new(&config),
             config,
             counters: Counters::default(),
             rng,
             transactions: Transactions::default(),
+            queries: 0,
             output: VecDeque::new(),
             clients: BTreeMap::new(),
             renamed: BTreeMap::new(),
@@ -192,6 +194,12 @@ impl Link {
     pub(crate) fn jitter(&mut self, seconds: std::ops::Range<u32>) -> u32 {
         let width = seconds.end.saturating_sub(seconds.start).max(1);
         seconds.start + self.rng.next_u32() % width
+    }
+
+    /// The name of one more question to the name service.
+    pub(crate) fn query(&mut self) -> QueryId {
+        self.queries += 1;
+        QueryId(self.queries)
     }
 
     /// Who waits for this response, and under which name he knows the request.

@@ -19,7 +19,6 @@ pub(crate) struct NextHops {
     suspects: BTreeMap<SocketAddr, Instant>,
     resolved_at: Option<Instant>,
     asking: Option<(QueryId, Instant)>,
-    queries: u64,
 }
 
 /// What [`NextHops::look_up`] found.
@@ -48,7 +47,6 @@ impl NextHops {
             suspects: BTreeMap::new(),
             resolved_at: None,
             asking: None,
-            queries: 0,
         }
     }
 
@@ -60,8 +58,9 @@ impl NextHops {
         }
     }
 
-    /// Says whether a request can be sent, and what must be asked first.
-    pub(crate) fn look_up(&mut self, now: Instant) -> LookUp {
+    /// Says whether a request can be sent, and what must be asked first; `query` names the
+    /// question.
+    pub(crate) fn look_up(&mut self, now: Instant, query: impl FnOnce() -> QueryId) -> LookUp {
         if self.name().is_none() {
             return LookUp::Known;
         }
@@ -75,14 +74,12 @@ impl NextHops {
         match (is_asking, self.addresses.is_empty()) {
             (true, true) => LookUp::Wait,
             (true, false) => LookUp::Known,
-            (false, true) => LookUp::Ask(self.ask(now)),
-            (false, false) => LookUp::Refresh(self.ask(now)),
+            (false, true) => LookUp::Ask(self.ask(query(), now)),
+            (false, false) => LookUp::Refresh(self.ask(query(), now)),
         }
     }
 
-    fn ask(&mut self, now: Instant) -> QueryId {
-        self.queries += 1;
-        let query = QueryId(self.queries);
+    fn ask(&mut self, query: QueryId, now: Instant) -> QueryId {
         self.asking = Some((query, now));
         query
     }
@@ -92,7 +89,7 @@ impl NextHops {
     pub(crate) fn handle_resolved(
         &mut self,
         query: QueryId,
-        addresses: Vec<SocketAddr>,
+        addresses: &[SocketAddr],
         now: Instant,
     ) -> bool {
         if self.asking.is_none_or(|(asked, _)| asked != query) {
@@ -106,7 +103,7 @@ impl NextHops {
             self.known.extend(addresses.iter().map(SocketAddr::ip));
             self.suspects
                 .retain(|address, _| addresses.contains(address));
-            self.addresses = addresses;
+            self.addresses = addresses.to_vec();
             self.resolved_at = Some(now);
         }
         true
@@ -167,6 +164,10 @@ mod tests {
         })
     }
 
+    fn named_query(n: u64) -> impl FnOnce() -> QueryId {
+        move || QueryId(n)
+    }
+
     fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, last], 5060))
     }
@@ -175,25 +176,28 @@ mod tests {
     fn a_name_is_asked_once_and_again_when_it_is_old() {
         let start = Instant::now();
         let mut hops = named();
-        assert_eq!(hops.look_up(start), LookUp::Ask(QueryId(1)));
-        assert_eq!(hops.look_up(start), LookUp::Wait);
-        assert!(hops.handle_resolved(QueryId(1), vec![address(1)], start));
-        assert_eq!(hops.look_up(start), LookUp::Known);
+        assert_eq!(hops.look_up(start, named_query(1)), LookUp::Ask(QueryId(1)));
+        assert_eq!(hops.look_up(start, named_query(1)), LookUp::Wait);
+        assert!(hops.handle_resolved(QueryId(1), &[address(1)], start));
+        assert_eq!(hops.look_up(start, named_query(1)), LookUp::Known);
         assert_eq!(
-            hops.look_up(start + 60 * SECOND),
+            hops.look_up(start + 60 * SECOND, named_query(2)),
             LookUp::Refresh(QueryId(2))
         );
-        assert_eq!(hops.look_up(start + 61 * SECOND), LookUp::Known);
+        assert_eq!(
+            hops.look_up(start + 61 * SECOND, named_query(2)),
+            LookUp::Known
+        );
     }
 
     #[test]
     fn a_failed_look_up_leaves_the_old_addresses_in_use() {
         let start = Instant::now();
         let mut hops = named();
-        hops.look_up(start);
-        hops.handle_resolved(QueryId(1), vec![address(1)], start);
-        hops.look_up(start + 60 * SECOND);
-        assert!(hops.handle_resolved(QueryId(2), vec![], start + 61 * SECOND));
+        hops.look_up(start, named_query(1));
+        hops.handle_resolved(QueryId(1), &[address(1)], start);
+        hops.look_up(start + 60 * SECOND, named_query(2));
+        assert!(hops.handle_resolved(QueryId(2), &[], start + 61 * SECOND));
         assert_eq!(hops.in_order(start + 61 * SECOND), [address(1)]);
     }
 
@@ -201,17 +205,20 @@ mod tests {
     fn a_look_up_that_was_never_answered_is_asked_again() {
         let start = Instant::now();
         let mut hops = named();
-        hops.look_up(start);
-        assert_eq!(hops.look_up(start + 5 * SECOND), LookUp::Ask(QueryId(2)));
-        assert!(!hops.handle_resolved(QueryId(1), vec![address(1)], start + 6 * SECOND));
+        hops.look_up(start, named_query(1));
+        assert_eq!(
+            hops.look_up(start + 5 * SECOND, named_query(2)),
+            LookUp::Ask(QueryId(2))
+        );
+        assert!(!hops.handle_resolved(QueryId(1), &[address(1)], start + 6 * SECOND));
     }
 
     #[test]
     fn a_silent_address_is_tried_last_for_a_while() {
         let start = Instant::now();
         let mut hops = named();
-        hops.look_up(start);
-        hops.handle_resolved(QueryId(1), vec![address(1), address(2)], start);
+        hops.look_up(start, named_query(1));
+        hops.handle_resolved(QueryId(1), &[address(1), address(2)], start);
         hops.handle_silence(address(1), start);
         assert_eq!(hops.in_order(start), [address(2), address(1)]);
         assert_eq!(hops.in_order(start + 30 * SECOND), [address(1), address(2)]);
@@ -220,7 +227,7 @@ mod tests {
     #[test]
     fn an_address_needs_no_look_up() {
         let mut hops = NextHops::new(NextHop::address(address(7), SipTransport::Tcp));
-        assert_eq!(hops.look_up(Instant::now()), LookUp::Known);
+        assert_eq!(hops.look_up(Instant::now(), named_query(1)), LookUp::Known);
         assert!(hops.is_known(address(7).ip()));
         assert!(!hops.is_known(address(8).ip()));
     }

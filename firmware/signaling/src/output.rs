@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::config::HostName;
+use crate::config::{HostName, TenantId};
 use crate::event::Event;
 use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
 
@@ -33,6 +33,8 @@ pub enum Output {
     Open {
         /// Its name from now on.
         endpoint: EndpointId,
+        /// In whose network.
+        tenant: TenantId,
     },
     /// Close an endpoint after what is queued on it was sent.
     Close {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use iq::{Command, Leg, Now, Reply, SessionId};
 use rand_chacha::ChaCha20Rng;
 
-use crate::config::{CallConfig, ServiceConfig};
+use crate::config::{CallConfig, ServiceConfig, TenantId};
 use crate::deadlines::Deadlines;
 use crate::event::{EndReason, Event};
 use crate::link::{Link, Owner};
@@ -36,6 +36,7 @@ pub(crate) struct Sessions {
 #[derive(Debug)]
 struct Entry {
     session: Session,
+    tenant: TenantId,
     binding: BindingId,
     tags: Vec<(Leg, String)>,
 }
@@ -69,8 +70,10 @@ impl Sessions {
             epoch: self.epoch,
             n: self.made,
         };
+        let tenant = call.tenant;
         let mut view = View {
             session: id,
+            tenant,
             binding: call.binding,
             link,
             registrations,
@@ -81,6 +84,7 @@ impl Sessions {
             transaction,
             invite,
             callee,
+            ..
         } = call;
         let session = Session::start(id, caller, transaction, invite, callee, &mut view);
         let Some(session) = session else {
@@ -97,6 +101,7 @@ impl Sessions {
             id,
             Entry {
                 session,
+                tenant,
                 binding,
                 tags,
             },
@@ -351,6 +356,7 @@ impl Sessions {
         if let Some(entry) = self.table.get_mut(&id) {
             let mut view = View {
                 session: id,
+                tenant: entry.tenant,
                 binding: entry.binding,
                 link,
                 registrations,
@@ -387,6 +393,7 @@ impl Sessions {
 /// What a call begins with.
 #[derive(Debug)]
 pub(crate) struct NewCall {
+    pub(crate) tenant: TenantId,
     pub(crate) binding: BindingId,
     pub(crate) caller: Leg,
     pub(crate) transaction: ServerTransactionId,
@@ -397,6 +404,7 @@ pub(crate) struct NewCall {
 /// The world as one call sees it.
 struct View<'a> {
     session: SessionId,
+    tenant: TenantId,
     binding: BindingId,
     link: &'a mut Link,
     registrations: &'a Registrations,
@@ -490,7 +498,7 @@ impl Outside for View<'_> {
     }
 
     fn carry(&self, towards: Leg, headers: &Headers) -> Headers {
-        self.link.policy.carry(headers, towards)
+        self.link.policies.carry(self.tenant, headers, towards)
     }
 
     fn iq(&mut self, command: Command) {

@@ -17,7 +17,7 @@ use transport::web_root::WebRoot;
 use transport::websocket::{self, Access, Listen};
 use transport::{endpoint, resolver, rtp};
 
-use crate::config::Config;
+use crate::config::{Config, Tenant};
 use crate::health::Health;
 use crate::media_task::{self, MediaTask};
 use crate::memory;
@@ -200,7 +200,11 @@ struct Built {
 impl Built {
     async fn new(config: &Config, page: Page) -> anyhow::Result<Self> {
         let health = Health::default();
-        let ims_address = ims_address(config).await?;
+        let networks = config.networks();
+        let mut addresses = Vec::new();
+        for network in &networks {
+            addresses.push(ims_address(network).await?);
+        }
         let (arrivals_in, arrivals) = mpsc::channel(QUEUED_ARRIVALS);
         let (media_in, requests) = mpsc::channel(QUEUED_IQ);
         let (replies_in, replies) = mpsc::channel(QUEUED_IQ);
@@ -210,17 +214,16 @@ impl Built {
         let idle = Arc::new(Notify::new());
 
         let media = MediaTask {
-            workers: workers(config, ims_address, &health)?,
+            workers: workers(config, addresses[0], &health)?,
             requests: Mutex::new(requests),
             replies: replies_in,
             pulse: health.watch("media"),
         };
         let signaling = SignalingTask {
             config: config
-                .ims
-                .signaling(&config.calls, &config.limits)
+                .signaling()
                 .context("the configuration is not complete")?,
-            endpoints: endpoint_settings(config, ims_address)?,
+            endpoints: endpoint_settings(&networks, &addresses)?,
             ims_counters: Arc::clone(&ims_counters),
             arrivals: Mutex::new(arrivals),
             replies: Mutex::new(replies),
@@ -355,32 +358,47 @@ fn page_settings(config: &Config, page: Page) -> Value {
         .map(|url| json!({ "urls": url }))
         .collect();
     let mut settings = Map::new();
-    let domain = config.ims.home_domains.first().map(ToString::to_string);
+    let networks = config.networks();
+    let mut domains = networks.iter().flat_map(|it| &it.ims.home_domains);
+    let domain = domains.next().map(ToString::to_string);
     settings.insert("domain".to_owned(), json!(domain));
     settings.insert("webSocketPath".to_owned(), json!(config.access.path));
     settings.insert("iceServers".to_owned(), json!(servers));
-    let expires = config.ims.registration_expires.as_secs();
+    let expires = networks.iter().map(|it| it.ims.registration_expires);
+    let expires = expires.min().unwrap_or_default().as_secs();
     settings.insert("registerExpires".to_owned(), json!(expires));
     settings.extend(page.settings);
     Value::Object(settings)
 }
 
-fn endpoint_settings(config: &Config, address: IpAddr) -> anyhow::Result<endpoint::Settings> {
-    let tls = match (&config.ims.authorities, &config.ims.pcscf) {
-        (Some(authorities), Some(pcscf)) => Some(endpoint::Tls {
-            connector: tls::connector(authorities).context("[ims] authorities")?,
-            server_name: match &pcscf.host {
+fn endpoint_settings(
+    networks: &[Tenant],
+    addresses: &[IpAddr],
+) -> anyhow::Result<endpoint::Settings> {
+    let networks = networks.iter().zip(addresses);
+    let tenants = networks.map(|(network, &address)| network_settings(network, address));
+    Ok(endpoint::Settings {
+        tenants: tenants.collect::<anyhow::Result<_>>()?,
+        seed: fresh_seed(),
+    })
+}
+
+fn network_settings(network: &Tenant, address: IpAddr) -> anyhow::Result<endpoint::Network> {
+    let tls = match (&network.ims.authorities, network.ims.next_hop()) {
+        (Some(authorities), Some(next_hop)) => Some(endpoint::Tls {
+            connector: tls::connector(authorities)
+                .with_context(|| format!("{}: authorities", network.name))?,
+            server_name: match &next_hop.host {
                 Host::Address(address) => ServerName::IpAddress((*address).into()),
                 Host::Name(name) => ServerName::try_from(name.to_string())?,
             },
         }),
         _ => None,
     };
-    Ok(endpoint::Settings {
+    Ok(endpoint::Network {
         address,
-        ports: config.ims.ports.0.clone(),
+        ports: network.ims.ports.0.clone(),
         tls,
-        seed: fresh_seed(),
     })
 }
 
@@ -441,27 +459,25 @@ fn recorder(config: &Config) -> anyhow::Result<Recorder> {
     Ok(Recorder::start(settings)?)
 }
 
-/// The box's address towards the IMS.
-async fn ims_address(config: &Config) -> anyhow::Result<IpAddr> {
-    if let Some(address) = config.ims.address {
+/// The box's address in a network.
+async fn ims_address(network: &Tenant) -> anyhow::Result<IpAddr> {
+    if let Some(address) = network.ims.address {
         return Ok(address);
     }
-    let pcscf = config
-        .ims
-        .pcscf
-        .as_ref()
-        .context("[ims] pcscf: is missing")?;
-    let peer = match &pcscf.host {
-        Host::Address(address) => SocketAddr::new(*address, pcscf.port),
-        Host::Name(name) => resolver::resolve(name.as_str(), pcscf.port)
+    let name_of = &network.name;
+    let next_hop = network.ims.next_hop();
+    let next_hop = next_hop.with_context(|| format!("{name_of}: pcscf is missing"))?;
+    let peer = match &next_hop.host {
+        Host::Address(address) => SocketAddr::new(*address, next_hop.port),
+        Host::Name(name) => resolver::resolve(name.as_str(), next_hop.port)
             .await
             .first()
             .copied()
             .ok_or_else(|| {
-                anyhow!("[ims] pcscf: {name} has no address; set [ims] address to start without")
+                anyhow!("{name_of}: {name} has no address; set `address` to start without")
             })?,
     };
-    way_to(peer).with_context(|| format!("[ims] address: there is no way to {peer}"))
+    way_to(peer).with_context(|| format!("{name_of}: address: there is no way to {peer}"))
 }
 
 /// The address that the default route has.

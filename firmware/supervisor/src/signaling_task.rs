@@ -182,7 +182,9 @@ impl<'a> Shell<'a> {
                     sender.close(code, reason);
                 }
             }
-            Output::Open { endpoint } => return Some(self.endpoints.open(endpoint)),
+            Output::Open { endpoint, tenant } => {
+                return Some(self.endpoints.open(endpoint, tenant));
+            }
             Output::Close { endpoint } => self.endpoints.close(endpoint),
             Output::Transmit {
                 endpoint,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use rustls_pki_types::ServerName;
-use signaling::config::HostName;
+use signaling::config::{HostName, TenantId};
 use signaling::{EndpointId, Input, OpenFailure, QueryId, SipTransport};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -26,14 +26,21 @@ use crate::sip_udp::SipUdp;
 /// What endpoints are made from.
 #[derive(Clone)]
 pub struct Settings {
+    /// One for each tenant of signaling's, in their order.
+    pub tenants: Vec<Network>,
+    /// The seed of the order in which port numbers are used.
+    pub seed: [u8; 32],
+}
+
+/// The box in one tenant's network.
+#[derive(Clone)]
+pub struct Network {
     /// The box's address towards the IMS; a real one, since messages name it.
     pub address: IpAddr,
-    /// Port numbers for endpoints.
+    /// Port numbers for endpoints. Tenants with the same address and range share it.
     pub ports: RangeInclusive<u16>,
     /// TLS towards the IMS.
     pub tls: Option<Tls>,
-    /// The seed of the order in which port numbers are used.
-    pub seed: [u8; 32],
 }
 
 /// How the IMS is reached by TLS.
@@ -48,8 +55,7 @@ pub struct Tls {
 /// All endpoints; the task around signaling owns them.
 pub struct Endpoints {
     settings: Settings,
-    /// Numbers not in use, the longest unused first.
-    ports: VecDeque<u16>,
+    pools: Vec<Pool>,
     table: BTreeMap<EndpointId, Endpoint>,
     next_serial: u64,
     happenings: mpsc::Receiver<Happening>,
@@ -57,7 +63,15 @@ pub struct Endpoints {
     counters: Arc<ImsCounters>,
 }
 
+/// The numbers of one address and range that are not in use, the longest unused first.
+struct Pool {
+    address: IpAddr,
+    range: RangeInclusive<u16>,
+    ports: VecDeque<u16>,
+}
+
 struct Endpoint {
+    tenant: TenantId,
     local: SocketAddr,
     udp: SipUdp,
     acceptor: AbortHandle,
@@ -91,7 +105,7 @@ impl Endpoints {
     pub fn new(settings: Settings, counters: Arc<ImsCounters>) -> Self {
         let (happened, happenings) = mpsc::channel(QUEUED_HAPPENINGS);
         Endpoints {
-            ports: shuffled(settings.ports.clone(), settings.seed),
+            pools: pools(&settings),
             settings,
             table: BTreeMap::new(),
             next_serial: 0,
@@ -135,12 +149,13 @@ impl Endpoints {
     }
 
     /// Does [`signaling::Output::Open`]; the answer is for signaling.
-    pub fn open(&mut self, id: EndpointId) -> Input {
-        for _ in 0..ATTEMPTS.min(self.ports.len()) {
-            let Some(port) = self.ports.pop_front() else {
+    pub fn open(&mut self, id: EndpointId, tenant: TenantId) -> Input {
+        let pool = self.pool_of(tenant);
+        for _ in 0..ATTEMPTS.min(self.pools[pool].ports.len()) {
+            let Some(port) = self.pools[pool].ports.pop_front() else {
                 break;
             };
-            match self.bind(id, port) {
+            match self.bind(id, tenant, port) {
                 Ok(endpoint) => {
                     let local = endpoint.local;
                     self.table.insert(id, endpoint);
@@ -150,7 +165,7 @@ impl Endpoints {
                     };
                 }
                 Err(error) => {
-                    self.ports.push_back(port);
+                    self.pools[pool].ports.push_back(port);
                     if error.kind() != io::ErrorKind::AddrInUse {
                         tracing::warn!(port, %error, "no endpoint towards the IMS");
                         return self.not_opened(id, OpenFailure::Refused);
@@ -164,7 +179,8 @@ impl Endpoints {
     /// Does [`signaling::Output::Close`]. Streams send what they have queued.
     pub fn close(&mut self, id: EndpointId) {
         if let Some(endpoint) = self.table.remove(&id) {
-            self.ports.push_back(endpoint.local.port());
+            let pool = self.pool_of(endpoint.tenant);
+            self.pools[pool].ports.push_back(endpoint.local.port());
         }
     }
 
@@ -205,11 +221,21 @@ impl Endpoints {
     /// Port numbers that are left.
     #[must_use]
     pub fn ports_left(&self) -> usize {
-        self.ports.len()
+        self.pools.iter().map(|pool| pool.ports.len()).sum()
     }
 
-    fn bind(&self, id: EndpointId, port: u16) -> io::Result<Endpoint> {
-        let local = SocketAddr::new(self.settings.address, port);
+    fn network(&self, TenantId(tenant): TenantId) -> &Network {
+        &self.settings.tenants[tenant]
+    }
+
+    fn pool_of(&self, tenant: TenantId) -> usize {
+        let network = self.network(tenant);
+        let found = self.pools.iter().position(|pool| pool.is_of(network));
+        found.expect("there is a pool for every tenant")
+    }
+
+    fn bind(&self, id: EndpointId, tenant: TenantId, port: u16) -> io::Result<Endpoint> {
+        let local = SocketAddr::new(self.network(tenant).address, port);
         let domain = socket2::Domain::for_address(local);
         let udp = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
         udp.bind(&local.into())?;
@@ -218,6 +244,7 @@ impl Endpoints {
         let listener = TcpListener::from_std(tcp.into())?;
         let accepting = accept(id, listener, self.happened.clone());
         Ok(Endpoint {
+            tenant,
             local,
             udp: SipUdp::start(id, udp, self.happened.clone(), Arc::clone(&self.counters))?,
             acceptor: tokio::spawn(accepting).abort_handle(),
@@ -261,7 +288,7 @@ impl Endpoints {
             },
         };
         let origin = match transport {
-            SipTransport::Tls => match self.settings.tls.clone() {
+            SipTransport::Tls => match self.settings.tenants[endpoint.tenant.0].tls.clone() {
                 Some(tls) => Origin::ConnectTls(endpoint.local, tls),
                 None => return false,
             },
@@ -318,6 +345,12 @@ impl Endpoints {
     }
 }
 
+impl Pool {
+    fn is_of(&self, network: &Network) -> bool {
+        self.address == network.address && self.range == network.ports
+    }
+}
+
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.acceptor.abort();
@@ -340,6 +373,20 @@ async fn accept(endpoint: EndpointId, listener: TcpListener, happened: mpsc::Sen
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
         }
     }
+}
+
+fn pools(settings: &Settings) -> Vec<Pool> {
+    let mut pools: Vec<Pool> = Vec::new();
+    for network in &settings.tenants {
+        if !pools.iter().any(|pool| pool.is_of(network)) {
+            pools.push(Pool {
+                address: network.address,
+                range: network.ports.clone(),
+                ports: shuffled(network.ports.clone(), settings.seed),
+            });
+        }
+    }
+    pools
 }
 
 /// A core that remembers a number from the box's last life meets another user late.
@@ -366,10 +413,13 @@ mod tests {
     use super::*;
 
     fn endpoints(ports: RangeInclusive<u16>) -> Endpoints {
-        let settings = Settings {
+        let network = Network {
             address: [127, 0, 0, 1].into(),
             ports,
             tls: None,
+        };
+        let settings = Settings {
+            tenants: vec![network],
             seed: [3; 32],
         };
         Endpoints::new(settings, Arc::default())
@@ -382,13 +432,14 @@ mod tests {
         }
     }
 
+    const ONLY: TenantId = TenantId(0);
     const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n";
 
     #[tokio::test]
     async fn an_endpoint_is_one_number_for_datagrams_and_for_streams_both_ways() {
         let mut endpoints = endpoints(26100..=26199);
         let id = EndpointId(1);
-        let local = opened(endpoints.open(id));
+        let local = opened(endpoints.open(id, ONLY));
 
         let core = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let core_address = core.local_addr().unwrap();
@@ -446,7 +497,7 @@ mod tests {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut endpoints = endpoints(26200..=26299);
         let id = EndpointId(1);
-        let local = opened(endpoints.open(id));
+        let local = opened(endpoints.open(id, ONLY));
         let mut core = TcpStream::connect(local).await.unwrap();
         core.write_all(b"\r\n\r\n").await.unwrap();
         core.write_all(OPTIONS).await.unwrap();
@@ -486,12 +537,12 @@ mod tests {
         let to = core.local_addr().unwrap();
         for (name, good) in [("pcscf.ims.test", true), ("evil.ims.test", false)] {
             let mut endpoints = endpoints(26500..=26599);
-            endpoints.settings.tls = Some(Tls {
+            endpoints.settings.tenants[0].tls = Some(Tls {
                 connector: tls::connector(&folder.join("self-signed.crt")).unwrap(),
                 server_name: ServerName::try_from(name).unwrap(),
             });
             let id = EndpointId(1);
-            let local = opened(endpoints.open(id));
+            let local = opened(endpoints.open(id, ONLY));
             let bytes = Bytes::from_static(OPTIONS);
             assert!(
                 endpoints
@@ -523,7 +574,7 @@ mod tests {
     async fn an_absent_core_is_reported_on_each_transport() {
         let mut endpoints = endpoints(26300..=26399);
         let id = EndpointId(1);
-        opened(endpoints.open(id));
+        opened(endpoints.open(id, ONLY));
         let gone = {
             let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
             socket.local_addr().unwrap()
@@ -548,10 +599,10 @@ mod tests {
     async fn a_full_port_range_is_said_and_a_closed_number_is_used_again_last() {
         let mut endpoints = endpoints(26400..=26402);
         let ports: Vec<_> = (0..3)
-            .map(|n| opened(endpoints.open(EndpointId(n))).port())
+            .map(|n| opened(endpoints.open(EndpointId(n), ONLY)).port())
             .collect();
         assert!(matches!(
-            endpoints.open(EndpointId(9)),
+            endpoints.open(EndpointId(9), ONLY),
             Input::OpenFailed {
                 reason: OpenFailure::NoPorts,
                 ..
@@ -560,6 +611,37 @@ mod tests {
         endpoints.close(EndpointId(2));
         endpoints.close(EndpointId(0));
         tokio::task::yield_now().await;
-        assert_eq!(opened(endpoints.open(EndpointId(10))).port(), ports[2]);
+        assert_eq!(
+            opened(endpoints.open(EndpointId(10), ONLY)).port(),
+            ports[2]
+        );
+    }
+
+    #[tokio::test]
+    async fn tenants_share_a_range_or_have_their_own_and_give_numbers_back_to_it() {
+        let network = |last, ports| Network {
+            address: [127, 0, 0, last].into(),
+            ports,
+            tls: None,
+        };
+        let tenants = vec![
+            network(1, 26600..=26601),
+            network(1, 26600..=26601),
+            network(2, 26600..=26600),
+        ];
+        let seed = [3; 32];
+        let mut endpoints = Endpoints::new(Settings { tenants, seed }, Arc::default());
+        assert_eq!(endpoints.ports_left(), 3);
+        let locals = [0, 1, 2].map(|n| opened(endpoints.open(EndpointId(n as u64), TenantId(n))));
+        assert_ne!(locals[0], locals[1]);
+        assert_eq!(locals[2], "127.0.0.2:26600".parse().unwrap());
+        assert!(matches!(
+            endpoints.open(EndpointId(9), TenantId(1)),
+            Input::OpenFailed { .. }
+        ));
+        endpoints.close(EndpointId(0));
+        tokio::task::yield_now().await;
+        let again = opened(endpoints.open(EndpointId(10), TenantId(1)));
+        assert_eq!(again, locals[0]);
     }
 }

@@ -262,7 +262,7 @@ impl World {
                     .draw(self.now - self.start, "box", &name, &bytes, false);
                 self.launch(ACCESS_LINK, Flight::ToBrowser(index, bytes));
             }
-            Output::Open { endpoint } => {
+            Output::Open { endpoint, .. } => {
                 let number = u16::try_from(endpoint.0).expect("endpoints are few");
                 let local = SocketAddr::new(BOX, 16_000 + number);
                 self.endpoints.insert(endpoint, local);

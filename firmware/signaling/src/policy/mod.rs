@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use iq::Leg;
 
-use crate::config::Config;
+use crate::config::{Config, Profile, Tenant, TenantId};
 use crate::message::headers::{Digest, Typed, WwwAuthenticate};
 use crate::message::{Header, HeaderName, Headers};
 
@@ -65,17 +65,34 @@ pub enum Check {
     OrdinaryPriority,
 }
 
-impl Policy {
-    /// The rules towards a P-CSCF, on Gm.
+/// The rules of every tenant.
+#[derive(Debug)]
+pub struct Policies(Vec<Policy>);
+
+impl Policies {
+    /// The rules as the tenants' profiles pick them.
     #[must_use]
-    pub fn gm(config: &Config) -> Self {
-        let lowered = config
-            .passed_headers
-            .iter()
-            .map(|name| name.to_ascii_lowercase());
+    pub fn new(config: &Config) -> Self {
+        Policies(config.tenants.iter().map(Policy::of).collect())
+    }
+
+    /// What of a message's headers crosses towards a leg of a tenant's user.
+    #[must_use]
+    pub fn carry(&self, tenant: TenantId, headers: &Headers, towards: Leg) -> Headers {
+        self.0[tenant.0].carry(headers, towards)
+    }
+}
+
+impl Policy {
+    /// The rules of one tenant.
+    #[must_use]
+    pub fn of(tenant: &Tenant) -> Self {
+        let names = tenant.passed_headers.iter();
         Policy {
-            rows: &gm::ROWS,
-            passed: lowered.collect(),
+            rows: match tenant.profile {
+                Profile::Gm => &gm::ROWS,
+            },
+            passed: names.map(|name| name.to_ascii_lowercase()).collect(),
         }
     }
 

@@ -1,14 +1,14 @@
 //! Every row of the table, with something to carry.
 
 use super::*;
-use crate::config::{HostName, NextHop};
+use crate::config::{HostName, NextHop, Tenant};
 use crate::id::SipTransport;
 
 fn policy(passed: &[&str]) -> Policy {
     let hop = NextHop::address("192.0.2.1:5060".parse().unwrap(), SipTransport::Udp);
-    let mut config = Config::new(HostName::parse("ims.test").unwrap(), hop);
-    config.passed_headers = passed.iter().map(|&name| name.to_owned()).collect();
-    Policy::gm(&config)
+    let mut tenant = Tenant::new("ims", HostName::parse("ims.test").unwrap(), hop);
+    tenant.passed_headers = passed.iter().map(|&name| name.to_owned()).collect();
+    Policy::of(&tenant)
 }
 
 fn crosses(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use iq::Leg;
 
+use crate::config::TenantId;
 use crate::event::{
     Breach, DeregistrationCause, Event, Origin as EventOrigin, RegistrationFailure,
 };
@@ -39,7 +40,8 @@ impl Registrations {
         else {
             return;
         };
-        self.next_hops.handle_answer(sent.to);
+        let TenantId(tenant) = self.table[&id].tenant;
+        self.next_hops[tenant].handle_answer(sent.to);
         match response.status {
             status if status.is_success() => self.accepted(id, sent.to, response, link),
             StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -92,9 +94,10 @@ impl Registrations {
         if let Some(sent) = attempt.sent.take() {
             link.abandon(sent.transaction);
             attempt.tried.push(sent.to);
-            self.next_hops.handle_silence(sent.to, link.instant());
+            let hops = &mut self.next_hops[binding.tenant.0];
+            hops.handle_silence(sent.to, link.instant());
             link.event(Event::NextHopSilent { address: sent.to });
-            let order = self.next_hops.in_order(link.instant());
+            let order = hops.in_order(link.instant());
             if order.iter().any(|hop| !attempt.tried.contains(hop)) {
                 link.counters.next_hop_failovers += 1;
                 return self.advance(id, link);
@@ -148,7 +151,8 @@ impl Registrations {
             link.counters.deregistrations_unconfirmed += 1;
             return self.reschedule(id);
         };
-        let carried = link.policy.carry(&response.headers, Leg::Access);
+        let tenant = attempt.asked.tenant;
+        let carried = link.policies.carry(tenant, &response.headers, Leg::Access);
         let Some(digest) = challenge::first_digest(&carried) else {
             let rejection = Rejection::UnusableChallenge;
             return self.turn_down(
@@ -218,7 +222,8 @@ impl Registrations {
             0 => 0,
             asked => asked::granted(response, &token, asked),
         };
-        let carried = link.policy.carry(&response.headers, Leg::Access);
+        let tenant = attempt.asked.tenant;
+        let carried = link.policies.carry(tenant, &response.headers, Leg::Access);
         let contact = attempt.asked.contact.as_ref();
         let answer = asked::success(request, contact, granted, &carried);
         binding.was_challenged |= is_proven;
@@ -314,7 +319,8 @@ impl Registrations {
             if status == response.status {
                 answer = answer.with_reason(&response.reason);
             }
-            for header in &link.policy.carry(&response.headers, Leg::Access) {
+            let tenant = attempt.asked.tenant;
+            for header in &link.policies.carry(tenant, &response.headers, Leg::Access) {
                 answer.headers.push_header(header.clone());
             }
             answer = self.with_retry_after(answer, response, link);

@@ -1,12 +1,15 @@
 //! A browser's REGISTER, read once and checked (RFC 3261 §10.3, RFC 5626 §4.2), and the
 //! REGISTER and the 200 that are made of it.
 
-use crate::config::{Config, HostName, PrivateIdentityRule};
+use iq::Leg;
+
+use crate::config::{Config, HostName, PrivateIdentityRule, TenantId};
 use crate::identity::{PrivateIdentity, PublicIdentity};
 use crate::message::headers::{CSeq, Contact, Digest};
 use crate::message::{
     Header, HeaderName, Headers, Host, Method, NameAddr, Request, Response, SipUri, StatusCode, Uri,
 };
+use crate::policy::Policies;
 use crate::rejection::Rejection;
 
 use super::binding::{BindingKey, Instance, contact_uri};
@@ -15,6 +18,7 @@ use super::binding::{BindingKey, Instance, contact_uri};
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) key: BindingKey,
+    pub(super) tenant: TenantId,
     domain: HostName,
     /// The browser's Contact, without `expires`; `None` for `*`.
     pub(super) contact: Option<NameAddr>,
@@ -39,12 +43,12 @@ pub(super) struct Sender<'a> {
 }
 
 impl Asked {
-    /// Reads a REGISTER. `carried` is what the trust boundary lets through of it;
+    /// Reads a REGISTER. `policies` say what the trust boundary lets through of it;
     /// `known` finds the instance of a registration that `Contact: *` means.
     pub(super) fn read(
         request: &Request,
-        carried: Headers,
         config: &Config,
+        policies: &Policies,
         known: impl Fn(&PublicIdentity) -> Option<Instance>,
     ) -> Result<Self, Rejection> {
         let headers = &request.headers;
@@ -56,11 +60,12 @@ impl Asked {
         }
         let registrar = request.uri.as_sip().ok_or(Rejection::UnsupportedScheme)?;
         let is_registrar = HostName::parse(registrar.host_text()).as_ref() == Some(&domain);
-        if !is_registrar || !config.home_domains.contains(&domain) {
-            return Err(Rejection::ForeignDomain);
-        }
+        let tenant = config.tenant_of(&domain).filter(|_| is_registrar);
+        let tenant = tenant.ok_or(Rejection::ForeignDomain)?;
         let (contact, instance, expires) = contact_of(headers, || known(&identity))?;
-        let longest = u32::try_from(config.registration.expires.as_secs()).unwrap_or(u32::MAX);
+        let longest = config.tenant(tenant).registration.expires.as_secs();
+        let longest = u32::try_from(longest).unwrap_or(u32::MAX);
+        let carried = policies.carry(tenant, headers, Leg::Ims);
         let credentials = carried.get(&HeaderName::Authorization).cloned();
         let digest = headers
             .authorization()
@@ -68,6 +73,7 @@ impl Asked {
             .find(Digest::is_digest);
         Ok(Asked {
             key: BindingKey { identity, instance },
+            tenant,
             domain,
             contact,
             expires: expires.unwrap_or(longest).min(longest),
@@ -90,13 +96,19 @@ impl Asked {
 
     /// The same wish with nothing of the browser but the credentials that were accepted
     /// last, to end a registration whose browser is away.
-    pub(super) fn farewell(key: BindingKey, domain: HostName, credentials: Option<Header>) -> Self {
+    pub(super) fn farewell(
+        key: BindingKey,
+        tenant: TenantId,
+        domain: HostName,
+        credentials: Option<Header>,
+    ) -> Self {
         let mut carried = Headers::new();
         if let Some(header) = &credentials {
             carried.push_header(header.clone());
         }
         Asked {
             key,
+            tenant,
             domain,
             contact: None,
             expires: 0,
@@ -132,7 +144,8 @@ impl Asked {
             number: sender.cseq,
             method: Method::Register,
         });
-        let uri = contact_uri(sender.token, sender.local, config.next_hop.transport);
+        let tenant = config.tenant(self.tenant);
+        let uri = contact_uri(sender.token, sender.local, tenant.next_hop.transport);
         let mut contact = NameAddr::new(uri);
         contact.params.set("expires", expires);
         if let Instance::Outbound { instance, .. } = &self.key.instance {
@@ -149,7 +162,7 @@ impl Asked {
             headers.push_header(header.clone());
         }
         if self.credentials.is_none()
-            && config.registration.private_identity == PrivateIdentityRule::Implied
+            && tenant.registration.private_identity == PrivateIdentityRule::Implied
             && let Some(identity) = PrivateIdentity::implied_by(&self.key.identity)
         {
             headers.push(HeaderName::Authorization, self.empty_credentials(&identity));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::config::{Config, TenantId};
 use crate::id::{EndpointId, FlowId, SipTransport};
 use crate::identity::PublicIdentity;
 use crate::message::{Header, Host, NameAddr, SipUri, Uri};
@@ -43,6 +43,7 @@ pub(crate) enum Instance {
 pub struct Binding {
     pub(super) id: BindingId,
     pub(super) key: BindingKey,
+    pub(super) tenant: TenantId,
     pub(super) endpoint: EndpointId,
     /// The address that the IMS sees, once the endpoint is open.
     pub(super) local: Option<SocketAddr>,
@@ -140,6 +141,12 @@ impl Binding {
         self.id
     }
 
+    /// In whose network.
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
     /// The identity it was registered under.
     #[must_use]
     pub fn identity(&self) -> &PublicIdentity {
@@ -196,7 +203,7 @@ impl Binding {
             endpoint: self.endpoint,
             local: self.local?,
             remote: self.next_hop?,
-            transport: config.next_hop.transport,
+            transport: self.transport(config),
         })
     }
 
@@ -204,7 +211,7 @@ impl Binding {
     /// by it, and a user part that nobody guesses.
     #[must_use]
     pub fn ims_contact(&self, config: &Config) -> Option<Uri> {
-        Some(contact_uri(&self.token, self.local?, config.next_hop.transport).into())
+        Some(contact_uri(&self.token, self.local?, self.transport(config)).into())
     }
 
     /// The route set of a request outside a dialog: the P-CSCF, then the Service-Route
@@ -215,7 +222,7 @@ impl Binding {
             return Vec::new();
         };
         let hop = SipUri::new(&Host::from(next_hop.ip()), Some(next_hop.port()));
-        let hop = match config.next_hop.transport {
+        let hop = match self.transport(config) {
             SipTransport::Tcp => hop.with_param("transport", "tcp"),
             SipTransport::Udp | SipTransport::Tls => hop,
         };
@@ -239,6 +246,11 @@ impl Binding {
             .and_then(SipUri::user)
             .is_some_and(|user| user == self.token);
         token || self.owns(uri)
+    }
+
+    /// The transport of messages that fit.
+    fn transport(&self, config: &Config) -> SipTransport {
+        config.tenant(self.tenant).next_hop.transport
     }
 
     pub(super) fn registered(&self) -> Option<&Registered> {

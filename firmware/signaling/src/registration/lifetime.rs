@@ -35,7 +35,7 @@ impl Registrations {
             }
             match &binding.state {
                 State::Registered(registered) if is_owner => {
-                    let grace = link.config.registration.grace;
+                    let grace = link.config.tenant(binding.tenant).registration.grace;
                     let until = link.instant() + grace;
                     let registered = registered.clone();
                     binding.state = State::Grace { registered, until };
@@ -159,12 +159,12 @@ impl Registrations {
             return;
         };
         let credentials = binding.registered().and_then(|it| it.credentials.clone());
-        let key = binding.key.clone();
+        let (key, tenant) = (binding.key.clone(), binding.tenant);
         let domain = key.identity.domain().and_then(HostName::parse);
         self.drop_attempt(id, link);
         self.end(id, cause, link);
         if let Some(domain) = domain {
-            let asked = Asked::farewell(key, domain, credentials);
+            let asked = Asked::farewell(key, tenant, domain, credentials);
             self.begin(id, Origin::Farewell, asked, link);
         }
     }
@@ -233,6 +233,7 @@ impl Registrations {
             return;
         };
         self.tally.count(binding.counted, Kind::Unregistered);
+        self.held[binding.tenant.0] -= 1;
         self.deadlines.set(id, None);
         self.unresolved.remove(&id);
         self.by_key.remove(&binding.key);

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, Tenant, TenantId};
 use crate::deadlines::Deadlines;
 use crate::event::DeregistrationCause;
 use crate::flow::Closing;
@@ -34,7 +34,10 @@ pub struct Registrations {
     by_endpoint: BTreeMap<EndpointId, BindingId>,
     /// The registrations that a connection has, or has tried for.
     by_flow: BTreeMap<FlowId, BTreeSet<BindingId>>,
-    next_hops: NextHops,
+    /// Each tenant's.
+    next_hops: Vec<NextHops>,
+    /// How many registrations each tenant has, of any state.
+    held: Vec<usize>,
     /// Registrations whose REGISTER waits for the next hop's addresses.
     unresolved: BTreeSet<BindingId>,
     deadlines: Deadlines<BindingId>,
@@ -84,12 +87,14 @@ pub(crate) enum Change {
 
 impl Registrations {
     pub(crate) fn new(config: &Config) -> Self {
+        let hops = config.tenants.iter().map(|tenant| tenant.next_hop.clone());
         Registrations {
             table: BTreeMap::new(),
             by_key: BTreeMap::new(),
             by_endpoint: BTreeMap::new(),
             by_flow: BTreeMap::new(),
-            next_hops: NextHops::new(config.next_hop.clone()),
+            next_hops: hops.map(NextHops::new).collect(),
+            held: vec![0; config.tenants.len()],
             unresolved: BTreeSet::new(),
             deadlines: Deadlines::new(),
             changes: VecDeque::new(),
@@ -120,13 +125,19 @@ impl Registrations {
         self.table.get(self.by_endpoint.get(&endpoint)?)
     }
 
-    /// Whether a message from there may be the core's.
+    /// Whether a message from there may be the core's: that of the tenant whose endpoint it
+    /// came to, or any for what was late for an endpoint that is closed.
     #[must_use]
-    pub(crate) fn is_core(&self, endpoint: EndpointId, from: IpAddr) -> bool {
-        let taken_by = self
-            .of_endpoint(endpoint)
-            .and_then(|binding| binding.next_hop);
-        self.next_hops.is_known(from) || taken_by.is_some_and(|hop| hop.ip() == from)
+    pub(crate) fn is_core(&self, endpoint: EndpointId, from: IpAddr, config: &Config) -> bool {
+        let is_trusted = |tenant: &Tenant| tenant.trusted_peers.contains(&from);
+        let Some(binding) = self.of_endpoint(endpoint) else {
+            return self.next_hops.iter().any(|hops| hops.is_known(from))
+                || config.tenants.iter().any(is_trusted);
+        };
+        let TenantId(tenant) = binding.tenant;
+        binding.next_hop.is_some_and(|hop| hop.ip() == from)
+            || self.next_hops[tenant].is_known(from)
+            || is_trusted(&config.tenants[tenant])
     }
 
     pub(crate) fn pop_change(&mut self) -> Option<Change> {

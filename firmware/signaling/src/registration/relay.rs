@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use iq::Leg;
-
+use crate::config::TenantId;
 use crate::event::{Event, RegistrationFailure};
 use crate::id::{EndpointId, FlowId, QueryId};
 use crate::identity::PublicIdentity;
@@ -36,9 +35,8 @@ impl Registrations {
             transaction,
             request: Box::new(request.clone()),
         };
-        let carried = link.policy.carry(&request.headers, Leg::Ims);
         let known = |identity: &PublicIdentity| self.instance_of(flow, identity);
-        let asked = match Asked::read(&request, carried, &link.config, known) {
+        let asked = match Asked::read(&request, &link.config, &link.policies, known) {
             Ok(asked) => asked,
             Err(rejection) => return self.reject(&origin, None, rejection, link),
         };
@@ -107,9 +105,9 @@ impl Registrations {
             return Err(Rejection::Draining);
         }
         let of_flow = self.by_flow.get(&flow).map_or(0, |ids| ids.len());
-        if self.table.len() >= link.config.registration.count
-            || of_flow >= link.config.registration.per_flow
-        {
+        let registration = &link.config.tenant(asked.tenant).registration;
+        let TenantId(tenant) = asked.tenant;
+        if self.held[tenant] >= registration.count || of_flow >= registration.per_flow {
             return Err(Rejection::NoCapacity);
         }
         self.made += 1;
@@ -118,6 +116,7 @@ impl Registrations {
         let binding = Binding {
             id,
             key: asked.key.clone(),
+            tenant: asked.tenant,
             endpoint,
             local: None,
             next_hop: None,
@@ -136,10 +135,12 @@ impl Registrations {
             min_expires: None,
         };
         self.table.insert(id, binding);
+        self.held[tenant] += 1;
         self.by_key.insert(asked.key.clone(), id);
         self.by_endpoint.insert(endpoint, id);
         self.touch(flow, id);
-        link.push(Output::Open { endpoint });
+        let tenant = asked.tenant;
+        link.push(Output::Open { endpoint, tenant });
         Ok(id)
     }
 
@@ -156,13 +157,14 @@ impl Registrations {
         let Some(binding) = self.table.get_mut(&id) else {
             return;
         };
+        let answer_time = link.config.tenant(binding.tenant).registration.answer_time;
         binding.attempt = Some(Attempt {
             origin,
             asked,
             sent: None,
             tried: Vec::new(),
             is_raised: false,
-            give_up_at: link.instant() + link.config.registration.answer_time,
+            give_up_at: link.instant() + answer_time,
         });
         self.advance(id, link);
     }
@@ -181,15 +183,15 @@ impl Registrations {
         if attempt.sent.is_some() {
             return;
         }
-        let look_up = self.next_hops.look_up(now);
-        if let (LookUp::Ask(query) | LookUp::Refresh(query), Some(name)) =
-            (look_up, self.next_hops.name())
-        {
+        let hops = &mut self.next_hops[binding.tenant.0];
+        let look_up = hops.look_up(now, || link.query());
+        if let (LookUp::Ask(query) | LookUp::Refresh(query), Some(name)) = (look_up, hops.name()) {
+            let next_hop = &link.config.tenant(binding.tenant).next_hop;
             link.push(Output::Resolve {
                 query,
                 name: name.clone(),
-                port: link.config.next_hop.port,
-                transport: link.config.next_hop.transport,
+                port: next_hop.port,
+                transport: next_hop.transport,
             });
         }
         if matches!(look_up, LookUp::Ask(_) | LookUp::Wait) {
@@ -197,7 +199,7 @@ impl Registrations {
             return;
         }
         // A registration stays where it is as long as that answers.
-        let mut hops = self.next_hops.in_order(now);
+        let mut hops = hops.in_order(now);
         hops.sort_by_key(|hop| Some(*hop) != binding.next_hop && binding.registered().is_some());
         match hops.into_iter().find(|hop| !attempt.tried.contains(hop)) {
             Some(hop) => self.send(id, local, hop, link),
@@ -227,15 +229,17 @@ impl Registrations {
             min_expires: binding.min_expires,
         };
         let request = attempt.asked.request(&sender, &link.config);
+        let tenant = link.config.tenant(binding.tenant);
         let path = ImsPath {
             endpoint: binding.endpoint,
             local,
             remote: to,
-            transport: link.config.next_hop.transport,
+            transport: tenant.next_hop.transport,
         };
+        let answer_time = tenant.registration.answer_time;
         let transaction = link.send_to_ims(Owner::Binding(id), &path, request);
         attempt.sent = Some(Sent { transaction, to });
-        attempt.give_up_at = link.instant() + link.config.registration.answer_time;
+        attempt.give_up_at = link.instant() + answer_time;
         link.counters.registers_relayed += 1;
         self.reschedule(id);
     }
@@ -281,17 +285,20 @@ impl Registrations {
         link: &mut Link,
     ) {
         let is_empty = addresses.is_empty();
-        if !self
-            .next_hops
-            .handle_resolved(query, addresses, link.instant())
-        {
+        let now = link.instant();
+        let mut hops = self.next_hops.iter_mut();
+        let asked = hops.position(|hops| hops.handle_resolved(query, &addresses, now));
+        let Some(tenant) = asked.map(TenantId) else {
             return;
-        }
+        };
         if is_empty {
             link.event(Event::NextHopUnresolved);
         }
-        for id in std::mem::take(&mut self.unresolved) {
-            if self.next_hops.in_order(link.instant()).is_empty() {
+        let is_his = |id: &BindingId| self.table.get(id).is_some_and(|it| it.tenant == tenant);
+        let waiting: Vec<_> = self.unresolved.iter().copied().filter(is_his).collect();
+        for id in waiting {
+            self.unresolved.remove(&id);
+            if self.next_hops[tenant.0].in_order(now).is_empty() {
                 self.fail(
                     id,
                     RegistrationFailure::Unresolved,

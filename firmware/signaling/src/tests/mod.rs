@@ -6,4 +6,5 @@ mod boundary;
 mod calls;
 mod referral;
 mod registration;
+mod tenants;
 mod world;

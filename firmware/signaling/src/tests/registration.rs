@@ -177,7 +177,7 @@ fn a_wrong_password_ends_in_a_challenge_that_is_no_longer_stale() {
 #[test]
 fn a_silent_core_is_a_504_after_every_address_was_tried() {
     let mut world = World::with(|config| {
-        config.next_hop.host = Host::Name(HostName::parse("pcscf.ims.test").unwrap());
+        config.tenants[0].next_hop.host = Host::Name(HostName::parse("pcscf.ims.test").unwrap());
     });
     world.open(1);
     world.browser(1, &register("alice", 1, "X-Any: 1"));
@@ -209,7 +209,7 @@ fn a_silent_core_is_a_504_after_every_address_was_tried() {
 #[test]
 fn a_name_without_addresses_is_a_504() {
     let mut world = World::with(|config| {
-        config.next_hop.host = Host::Name(HostName::parse("pcscf.ims.test").unwrap());
+        config.tenants[0].next_hop.host = Host::Name(HostName::parse("pcscf.ims.test").unwrap());
     });
     world.open(1);
     world.browser(1, &register("alice", 1, "X-Any: 1"));

@@ -226,7 +226,7 @@ impl World {
                 writeln!(ladder, "{at}s {line}").unwrap();
                 self.to_core.push_back((endpoint, to, transport, message));
             }
-            Output::Open { endpoint } => {
+            Output::Open { endpoint, .. } => {
                 writeln!(ladder, "{at}s port{} open", endpoint.0).unwrap();
                 if self.answers_open {
                     let local = local(endpoint);

@@ -7,18 +7,20 @@ use std::time::Duration;
 use iq::PayloadFormat;
 use signaling::SipTransport;
 use signaling::config::{
-    CallConfig, Host, HostName, NextHop, PreconditionPolicy, PrivateIdentityRule,
-    RegistrationConfig, ServiceConfig,
+    CallConfig, Host, HostName, NextHop, PreconditionPolicy, PrivateIdentityRule, Profile,
+    RegistrationConfig, ServiceConfig, Tenant,
 };
 use signaling::sdp::CodecPolicy;
 
-use super::access::Limited;
 use super::fault;
 use super::reader::{Fault, PortRange, section, text_value};
 
 section! {
-    /// The IMS core, reached through a P-CSCF (Gm).
+    /// The IMS core, and what the box is in it. Several networks on one box are [[tenant]]
+    /// tables, each with the keys of [ims] and a `name`; what one leaves out is as [ims] has it.
     Ims = "ims"
+    /// What the box is in the network. "gm": a terminal in front of a P-CSCF, for each user.
+    profile: ProfileName = ProfileName(Profile::Gm),
     /// The P-CSCF: an address or a name, and a port, like "192.0.2.10:5060" or
     /// "pcscf.example.com:5060". Has no default.
     pcscf: Option<Peer> = None,
@@ -188,6 +190,30 @@ impl std::fmt::Display for PrivateIdentity {
     }
 }
 
+/// What the box is, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProfileName(pub(crate) Profile);
+
+impl std::str::FromStr for ProfileName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "gm" => Ok(ProfileName(Profile::Gm)),
+            _ => Err(()),
+        }
+    }
+}
+
+impl std::fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Profile::Gm => "gm",
+        })
+    }
+}
+
+text_value!(ProfileName, "\"gm\"");
 text_value!(
     Peer,
     "a host and a port, like \"pcscf.example.com:5060\" or \"192.0.2.10:5060\""
@@ -251,27 +277,22 @@ text_value!(Codec, "\"pcma\" or \"pcmu\"");
 text_value!(PrivateIdentity, "\"implied\" or \"absent\"");
 
 impl Ims {
-    pub(super) fn check(&self, faults: &mut Vec<Fault>) {
+    /// `place` is how messages call the table.
+    pub(super) fn check(&self, place: &str, faults: &mut Vec<Fault>) {
+        let mut fault = |message: &str| faults.push(fault(format!("{place} {message}")));
         if self.pcscf.is_none() {
-            faults.push(fault(
-                "[ims] pcscf: is missing; say where the P-CSCF is, like \"192.0.2.10:5060\"",
-            ));
+            fault("pcscf: is missing; say where the P-CSCF is, like \"192.0.2.10:5060\"");
         }
         if self.home_domains.is_empty() {
-            faults.push(fault(
-                "[ims] home_domains: is missing; say whose users may log in, like \
-                 [\"ims.example.com\"]",
-            ));
+            fault(
+                "home_domains: is missing; say whose users may log in, like [\"ims.example.com\"]",
+            );
         }
         if self.transport.0 == SipTransport::Tls && self.authorities.is_none() {
-            faults.push(fault(
-                "[ims] authorities: transport = \"tls\" needs the certificates to believe",
-            ));
+            fault("authorities: transport = \"tls\" needs the certificates to believe");
         }
         if self.address.is_some_and(|address| address.is_unspecified()) {
-            faults.push(fault(
-                "[ims] address: messages name it, so it must be one of the box's real addresses",
-            ));
+            fault("address: messages name it, so it must be one of the box's real addresses");
         }
     }
 
@@ -285,37 +306,48 @@ impl Ims {
         })
     }
 
-    /// The control plane's settings; `None` if a setting without default is missing.
-    pub(crate) fn signaling(&self, calls: &Calls, limits: &Limited) -> Option<signaling::Config> {
+    /// The network as signaling knows it; `None` if a setting without default is missing.
+    pub(super) fn tenant(&self, name: &str) -> Option<Tenant> {
         let first = self.home_domains.first()?.0.clone();
-        let mut config = signaling::Config::new(first, self.next_hop()?);
-        config.home_domains = self.home_domains.iter().map(|d| d.0.clone()).collect();
-        config.trusted_peers.clone_from(&self.trusted_peers);
-        config.passed_headers.clone_from(&self.passed_headers);
-        config.flows.authentication_time = limits.authentication_time;
-        config.flows.count = limits.flows;
-        config.registration.expires = self.registration_expires;
-        config.registration.grace = self.registration_grace;
-        config.registration.count = self.registrations;
-        config.registration.private_identity = self.private_identity.0;
-        config.registration.answer_time = self.answer_time;
-        config.calls.count = calls.count;
-        config.calls.per_registration = calls.per_user;
-        config.calls.ring_time = calls.ring_time;
-        config.calls.duration = calls.longest;
-        config.calls.media_grace = calls.media_grace;
-        config.calls.page_grace = calls.page_grace;
-        config.calls.ims_silence = calls.ims_silence;
-        config.calls.codecs = CodecPolicy::new(calls.codecs.iter().map(|codec| codec.0));
-        config.calls.session_expires = calls.session_expires;
-        config.calls.min_session_expires = calls.min_session_expires;
-        config.services.preconditions = calls.preconditions.0;
-        config.services.refer_from_ims = calls.refer_from_ims;
-        Some(config)
+        let mut tenant = Tenant::new(name, first, self.next_hop()?);
+        tenant.domains = self.home_domains.iter().map(|d| d.0.clone()).collect();
+        tenant.profile = self.profile.0;
+        tenant.trusted_peers.clone_from(&self.trusted_peers);
+        tenant.passed_headers.clone_from(&self.passed_headers);
+        tenant.registration.expires = self.registration_expires;
+        tenant.registration.grace = self.registration_grace;
+        tenant.registration.count = self.registrations;
+        tenant.registration.private_identity = self.private_identity.0;
+        tenant.registration.answer_time = self.answer_time;
+        Some(tenant)
     }
 }
 
 impl Calls {
+    /// As signaling knows them.
+    pub(super) fn signaling(&self) -> CallConfig {
+        CallConfig {
+            count: self.count,
+            per_registration: self.per_user,
+            ring_time: self.ring_time,
+            duration: self.longest,
+            media_grace: self.media_grace,
+            page_grace: self.page_grace,
+            ims_silence: self.ims_silence,
+            codecs: CodecPolicy::new(self.codecs.iter().map(|codec| codec.0)),
+            session_expires: self.session_expires,
+            min_session_expires: self.min_session_expires,
+        }
+    }
+
+    /// The services beside a plain call, as signaling knows them.
+    pub(super) fn services(&self) -> ServiceConfig {
+        ServiceConfig {
+            preconditions: self.preconditions.0,
+            refer_from_ims: self.refer_from_ims,
+        }
+    }
+
     /// How often media reports that the far end is silent.
     pub(crate) fn silence_report(&self) -> Duration {
         self.ims_silence / 4

@@ -6,6 +6,7 @@ mod ims;
 mod media;
 mod reader;
 mod supervisor;
+mod tenant;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -18,6 +19,7 @@ pub(crate) use media::Media;
 pub(crate) use reader::Fault;
 use reader::{Section, line_of, read_section, unknown};
 pub(crate) use supervisor::{Log, LogFormat, Management, Records, Shutdown, State};
+pub(crate) use tenant::Tenant;
 
 macro_rules! config {
     ($($(#[doc = $doc:literal])* $field:ident: $section:ty,)*) => {
@@ -25,11 +27,18 @@ macro_rules! config {
         #[derive(Clone, Debug, Default, PartialEq)]
         pub(crate) struct Config {
             $($(#[doc = $doc])* pub(crate) $field: $section,)*
+            /// Networks, if `[ims]` does not describe the only one.
+            pub(crate) tenants: Vec<Tenant>,
         }
 
         impl Config {
             fn read(text: &str, root: &DeTable<'_>, faults: &mut Vec<Fault>) -> Self {
-                Config { $($field: read_section(text, root, faults),)* }
+                let mut config = Config {
+                    $($field: read_section(text, root, faults),)*
+                    tenants: Vec::new(),
+                };
+                config.tenants = tenant::read(text, root, &config.ims, faults);
+                config
             }
 
             const SECTIONS: &'static [&'static str] = &[$(<$section>::NAME),*];
@@ -72,7 +81,10 @@ impl Config {
     pub(crate) fn parse(text: &str) -> Result<Self, Vec<Fault>> {
         let (config, mut faults) = Self::parse_unchecked(text);
         config.access.check(&mut faults);
-        config.ims.check(&mut faults);
+        if config.tenants.is_empty() {
+            config.ims.check("[ims]", &mut faults);
+        }
+        tenant::check(&config.tenants, &config.ims, &mut faults);
         config.calls.check(&mut faults);
         config.media.check(&mut faults);
         if faults.is_empty() {
@@ -89,6 +101,26 @@ impl Config {
         Self::parse(&text)
     }
 
+    /// The networks that are served, at least one.
+    pub(crate) fn networks(&self) -> Vec<Tenant> {
+        if self.tenants.is_empty() {
+            return vec![Tenant::only(&self.ims)];
+        }
+        self.tenants.clone()
+    }
+
+    /// The control plane's settings; `None` if a setting without default is missing.
+    pub(crate) fn signaling(&self) -> Option<signaling::Config> {
+        let networks = self.networks();
+        let tenants = networks.iter().map(|it| it.ims.tenant(&it.name));
+        let mut config = signaling::Config::of(tenants.collect::<Option<_>>()?);
+        config.flows.authentication_time = self.limits.authentication_time;
+        config.flows.count = self.limits.flows;
+        config.calls = self.calls.signaling();
+        config.services = self.calls.services();
+        Some(config)
+    }
+
     fn parse_unchecked(text: &str) -> (Self, Vec<Fault>) {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut faults: Vec<Fault> = errors
@@ -100,8 +132,8 @@ impl Config {
             .collect();
         let root = root.get_ref();
         for name in root.keys() {
-            if !Self::SECTIONS.contains(&name.get_ref().as_ref()) {
-                let section = name.get_ref().as_ref();
+            let section = name.get_ref().as_ref();
+            if !Self::SECTIONS.contains(&section) && section != tenant::TABLE {
                 faults.push(Fault {
                     line: Some(line_of(text, name.span().start)),
                     message: unknown(&format!("section [{section}]"), section, Self::SECTIONS),
@@ -144,6 +176,7 @@ const HEAD: &str = "# Configuration of the gateway. Every setting is shown with 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use signaling::SipTransport;
 
     const LEAST: &str = "[ims]\npcscf = \"192.0.2.10:5060\"\nhome_domains = [\"ims.test\"]\n";
 
@@ -273,8 +306,7 @@ mod tests {
             ims_silence = \"1m\"\npage_grace = \"7s\"\npreconditions = \"offer\"\n\
             refer_from_ims = true\n";
         let config = Config::parse(&format!("{LEAST}{calls}")).expect("a good file");
-        let told = config.ims.signaling(&config.calls, &config.limits);
-        let told = told.expect("a whole file");
+        let told = config.signaling().expect("a whole file");
         let preconditions = signaling::config::PreconditionPolicy::Offer;
         assert_eq!(told.services.preconditions, preconditions);
         assert!(told.services.refer_from_ims);
@@ -287,6 +319,64 @@ mod tests {
         assert_eq!(config.calls.silence_report().as_secs(), 15);
         let text = format!("{LEAST}[calls]\ncodecs = []\nims_silence = \"1s\"\n");
         assert_eq!(faults(&text).len(), 2);
+    }
+
+    const TWO: &str = "[ims]\ntransport = \"tcp\"\nregistrations = 7\n\
+        [[tenant]]\nname = \"one\"\npcscf = \"192.0.2.10:5060\"\nhome_domains = [\"one.test\"]\n\
+        [[tenant]]\nname = \"two\"\npcscf = \"192.0.2.20:5060\"\nhome_domains = [\"two.test\"]\n\
+        transport = \"udp\"\n";
+
+    #[test]
+    fn one_network_stands_in_ims_and_several_have_a_table_each() {
+        let config = Config::parse(LEAST).expect("a good file");
+        let told = config.signaling().expect("a whole file").tenants;
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].name, "ims");
+
+        let config = Config::parse(TWO).expect("a good file");
+        let told = config.signaling().expect("a whole file").tenants;
+        let seen: Vec<_> = told
+            .iter()
+            .map(|tenant| (tenant.name.as_str(), tenant.domains[0].as_str()))
+            .collect();
+        assert_eq!(seen, [("one", "one.test"), ("two", "two.test")]);
+        let transports = [told[0].next_hop.transport, told[1].next_hop.transport];
+        assert_eq!(transports, [SipTransport::Tcp, SipTransport::Udp]);
+        assert_eq!(told[1].registration.count, 7, "as [ims] has it");
+    }
+
+    #[test]
+    fn what_is_wrong_between_tenants_is_told_with_what_mends_it() {
+        let third = "[[tenant]]\nname = \"two\"\nhome_domains = [\"one.test\"]\nport = 7\n\
+            ports = \"20000-30000\"\n[[tenant]]\nname = \"no name\"\n";
+        let faults = faults(&format!("{TWO}{third}"));
+        assert_eq!(
+            faults,
+            [
+                "[[tenant]] \"no name\" home_domains: is missing; say whose users may log in, \
+                 like [\"ims.example.com\"]",
+                "[[tenant]] \"no name\" name: must be letters, digits, \"-\" and \"_\"",
+                "[[tenant]] \"no name\" pcscf: is missing; say where the P-CSCF is, like \
+                 \"192.0.2.10:5060\"",
+                "[[tenant]] \"no name\" ports: overlap with [[tenant]] \"two\"'s; make them the \
+                 same, or apart",
+                "[[tenant]] \"two\" home_domains: one.test is also [[tenant]] \"one\"'s; a user's \
+                 domain says whose he is, so leave it to one of them",
+                "[[tenant]] \"two\" name: is there twice; give each its own",
+                "[[tenant]] \"two\" pcscf: is missing; say where the P-CSCF is, like \
+                 \"192.0.2.10:5060\"",
+                "[[tenant]] \"two\" ports: overlap with [[tenant]] \"one\"'s; make them the same, \
+                 or apart",
+                "[[tenant]] \"two\" ports: overlap with [[tenant]] \"two\"'s; make them the same, \
+                 or apart",
+                "line 16: unknown key `port` in [[tenant]] \"two\"; the nearest known one is \
+                 `ports`",
+            ]
+        );
+        let beside = format!("{LEAST}[[tenant]]\nname = \"one\"\nhome_domains = \"one.test\"\n");
+        let faults = super::tests::faults(&beside);
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].starts_with("[ims] home_domains: say in each"));
     }
 
     #[test]

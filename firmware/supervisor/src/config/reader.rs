@@ -50,18 +50,35 @@ pub(crate) trait Section: Default {
     const NAME: &'static str;
     const DOC: &'static [&'static str];
     fn keys() -> Vec<Key>;
-    fn read(reader: &mut Reader<'_, '_>) -> Self;
+    /// Reads it; what is left out is as in `base`.
+    fn read_over(reader: &mut Reader<'_, '_>, base: &Self) -> Self;
 }
 
 /// Takes the keys of one table, and remembers what it found wrong.
 pub(crate) struct Reader<'a, 'i> {
     text: &'a str,
-    section: &'static str,
+    /// How messages call the table.
+    place: String,
     table: Option<&'a DeTable<'i>>,
     faults: &'a mut Vec<Fault>,
 }
 
-impl Reader<'_, '_> {
+impl<'a, 'i> Reader<'a, 'i> {
+    /// A reader of one table; `place` is how messages call it.
+    pub(crate) fn new(
+        text: &'a str,
+        place: String,
+        table: Option<&'a DeTable<'i>>,
+        faults: &'a mut Vec<Fault>,
+    ) -> Self {
+        Reader {
+            text,
+            place,
+            table,
+            faults,
+        }
+    }
+
     /// A key's value; its default if it is absent or wrong.
     pub(crate) fn value<T: Value>(&mut self, key: &str, default: impl FnOnce() -> T) -> T {
         let Some(value) = self.table.and_then(|table| table.get(key)) else {
@@ -72,7 +89,7 @@ impl Reader<'_, '_> {
             Err(wanted) => {
                 self.faults.push(Fault {
                     line: Some(line_of(self.text, value.span().start)),
-                    message: format!("[{}] {key}: {wanted}", self.section),
+                    message: format!("{} {key}: {wanted}", self.place),
                 });
                 default()
             }
@@ -98,22 +115,30 @@ pub(crate) fn read_section<S: Section>(
         }
     };
     let known: Vec<&str> = S::keys().iter().map(|key| key.name).collect();
-    for key in table.into_iter().flat_map(DeTable::keys) {
+    let place = format!("[{}]", S::NAME);
+    if let Some(table) = table {
+        check_keys(text, &place, table, &known, faults);
+    }
+    S::read_over(&mut Reader::new(text, place, table, faults), &S::default())
+}
+
+/// Finds the keys of a table that are none.
+pub(crate) fn check_keys(
+    text: &str,
+    place: &str,
+    table: &DeTable<'_>,
+    known: &[&str],
+    faults: &mut Vec<Fault>,
+) {
+    for key in table.keys() {
         let name = key.get_ref().as_ref();
         if !known.contains(&name) {
             faults.push(Fault {
                 line: Some(line_of(text, key.span().start)),
-                message: unknown(&format!("key `{name}` in [{}]", S::NAME), name, &known),
+                message: unknown(&format!("key `{name}` in {place}"), name, known),
             });
         }
     }
-    let mut reader = Reader {
-        text,
-        section: S::NAME,
-        table,
-        faults,
-    };
-    S::read(&mut reader)
 }
 
 /// Says that a name is unknown, and which one may be meant.
@@ -182,8 +207,11 @@ macro_rules! section {
                 },)*]
             }
 
-            fn read(reader: &mut $crate::config::reader::Reader<'_, '_>) -> Self {
-                $name { $($key: reader.value(stringify!($key), || $default),)* }
+            fn read_over(
+                reader: &mut $crate::config::reader::Reader<'_, '_>,
+                base: &Self,
+            ) -> Self {
+                $name { $($key: reader.value(stringify!($key), || base.$key.clone()),)* }
             }
         }
     };

@@ -1,0 +1,108 @@
+//! Whose users are served, and which network each of them is at home in: several operators,
+//! or several ways into one operator's network, share a box as tenants.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{HostName, NextHop};
+
+/// A tenant, by its place in [`Config::tenants`](super::Config::tenants).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(pub usize);
+
+/// A network, its users, and how they are taken there.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// What logs and metrics call it.
+    pub name: String,
+    /// Domains whose users may register. A REGISTER for a domain of no tenant is turned
+    /// away; a domain has one tenant.
+    pub domains: Vec<HostName>,
+    /// What the box is in this network.
+    pub profile: Profile,
+    /// How its users prove who they are.
+    pub login: Login,
+    /// Where requests towards the IMS go.
+    pub next_hop: NextHop,
+    /// Hosts besides the next hop whose messages are taken on the tenant's endpoints.
+    pub trusted_peers: Vec<IpAddr>,
+    /// Headers that no rule knows and that pass nevertheless, both ways.
+    pub passed_headers: Vec<String>,
+    /// Registrations.
+    pub registration: RegistrationConfig,
+}
+
+impl Tenant {
+    /// The defaults around what has none.
+    #[must_use]
+    pub fn new(name: &str, domain: HostName, next_hop: NextHop) -> Self {
+        Tenant {
+            name: name.to_owned(),
+            domains: vec![domain],
+            profile: Profile::Gm,
+            login: Login::Digest,
+            next_hop,
+            trusted_peers: Vec::new(),
+            passed_headers: Vec::new(),
+            registration: RegistrationConfig::default(),
+        }
+    }
+}
+
+/// What the box is in a tenant's network: it picks the table of header rules, and how a
+/// REGISTER and an INVITE are dressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// A terminal in front of a P-CSCF, one for each user: option 2 of TS 23.228 Annex U.
+    Gm,
+}
+
+/// How the users of a tenant prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Login {
+    /// By SIP Digest, which passes through the box between browser and core.
+    Digest,
+}
+
+/// How browsers are registered in the IMS.
+#[derive(Clone, Debug)]
+pub struct RegistrationConfig {
+    /// The longest registration that is asked for. Kept short because a registration
+    /// that nobody can de-register (Digest needs the browser) ends by expiring.
+    pub expires: Duration,
+    /// How long a registration and its calls outlive their WebSocket.
+    pub grace: Duration,
+    /// What a REGISTER without credentials says about the private identity.
+    pub private_identity: PrivateIdentityRule,
+    /// How long the core may take for an answer before the next address is tried.
+    pub answer_time: Duration,
+    /// How many registrations the tenant may have.
+    pub count: usize,
+    /// How many registrations one connection may have (several identities in one page).
+    pub per_flow: usize,
+}
+
+impl Default for RegistrationConfig {
+    fn default() -> Self {
+        RegistrationConfig {
+            expires: Duration::from_secs(300),
+            grace: Duration::from_secs(60),
+            private_identity: PrivateIdentityRule::Implied,
+            answer_time: Duration::from_secs(8),
+            count: 20_000,
+            per_flow: 8,
+        }
+    }
+}
+
+/// What a REGISTER without credentials says about the private identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrivateIdentityRule {
+    /// Nothing: the registrar derives it from To, TS 24.229 §5.4.1.2.2.
+    Absent,
+    /// An Authorization header with empty nonce and response whose user name is the
+    /// public identity without its scheme, TS 24.229 §5.1.1.2.2. Kamailio's S-CSCF
+    /// answers 403 without it.
+    #[default]
+    Implied,
+}
