@@ -1,12 +1,15 @@
 //! New calls and requests inside calls: whose they are, and how the other side is called
 //! (TS 24.229 §5.1.3, §5.1.4).
 
+use std::net::IpAddr;
+
 use iq::Leg;
 
 use crate::Signaling;
 use crate::event::{Breach, Event, Origin};
 use crate::id::{EndpointId, FlowId};
 use crate::message::{HeaderName, Headers, Method, NameAddr, Request, SipUri, Uri};
+use crate::reach::Ways;
 use crate::registration::Binding;
 use crate::rejection::Rejection;
 use crate::session::Target;
@@ -78,9 +81,13 @@ impl Signaling {
         let callee = self.ims_target(binding, &invite, from, &wish)?;
         let (tenant, binding) = (binding.tenant(), binding.id());
         self.admit(binding)?;
+        if let Ways::Resting(time) = self.link.ways(tenant) {
+            return Err(Rejection::busy(time));
+        }
         let call = NewCall {
             tenant,
             binding,
+            hop: None,
             caller: Leg::Access,
             transaction,
             invite,
@@ -123,6 +130,7 @@ impl Signaling {
         let call = NewCall {
             tenant,
             binding,
+            hop: hop_of(peer).and_then(|from| self.link.reach.hop_at(tenant, from)),
             caller: Leg::Ims,
             transaction,
             invite,
@@ -181,7 +189,7 @@ impl Signaling {
             },
             to: NameAddr::new(uri.clone()),
             uri,
-            routes: binding.routes(&self.link.config),
+            routes: binding.routes(),
             headers,
         })
     }
@@ -264,6 +272,14 @@ pub(crate) fn dialog_tag(request: &Request) -> Option<String> {
     }
     let to = request.headers.to().ok()?;
     to.tag().map(str::to_owned)
+}
+
+/// The host of the core that a request comes from.
+fn hop_of(peer: &Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Ims { remote, .. } => Some(remote.ip()),
+        Peer::Flow(_) => None,
+    }
 }
 
 fn leg_of(peer: &Peer) -> Leg {

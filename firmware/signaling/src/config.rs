@@ -143,10 +143,35 @@ impl Default for CallConfig {
 pub struct NextHop {
     /// An address, or a name that is looked up.
     pub host: Host,
-    /// Its port.
-    pub port: u16,
-    /// The transport for messages that fit: UDP is left for TCP above 1300 bytes.
-    pub transport: SipTransport,
+    /// Its port. A name without one is a domain: NAPTR and SRV records say where its
+    /// servers are (RFC 3263 §4).
+    pub port: Option<u16>,
+    /// The transports that may be used, at least one; the first where nothing says which.
+    /// UDP is left for TCP by messages above 1300 bytes.
+    pub transports: Vec<SipTransport>,
+    /// Which addresses of a name can be sent to.
+    pub family: AddressFamily,
+}
+
+/// A version of the Internet Protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressFamily {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl AddressFamily {
+    /// That of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => AddressFamily::V4,
+            IpAddr::V6(_) => AddressFamily::V6,
+        }
+    }
 }
 
 impl NextHop {
@@ -155,9 +180,19 @@ impl NextHop {
     pub fn address(address: SocketAddr, transport: SipTransport) -> Self {
         NextHop {
             host: Host::Address(address.ip()),
-            port: address.port(),
-            transport,
+            port: Some(address.port()),
+            transports: vec![transport],
+            family: AddressFamily::of(address.ip()),
         }
+    }
+
+    /// The transport where nothing says which.
+    #[must_use]
+    pub fn usual_transport(&self) -> SipTransport {
+        self.transports
+            .first()
+            .copied()
+            .unwrap_or(SipTransport::Udp)
     }
 }
 

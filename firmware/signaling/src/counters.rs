@@ -16,6 +16,12 @@ iq::counters! {
         pub endpoints: u64,
         /// Gauge: calls.
         pub sessions: u64,
+        /// Gauge: servers of the next hop that answer.
+        pub next_hops_up: u64,
+        /// Gauge: servers of the next hop that did not answer lately.
+        pub next_hops_suspect: u64,
+        /// Gauge: servers of the next hop that are down, or asked to be left alone.
+        pub next_hops_down: u64,
 
         /// Connections that were opened.
         pub flows_opened: u64,
@@ -88,8 +94,12 @@ iq::counters! {
         pub requests_moved_to_stream: u64,
         /// Of those, the ones that fell back to UDP.
         pub requests_moved_back: u64,
-        /// Times that a request went to another address of the next hop.
+        /// Times that a request went to another server of the next hop.
         pub next_hop_failovers: u64,
+        /// OPTIONS that asked a server of the next hop whether it is there.
+        pub probes_sent: u64,
+        /// Of those, the ones that were not answered.
+        pub probes_unanswered: u64,
 
         /// Calls begun by a browser.
         pub calls_from_access: u64,

@@ -10,7 +10,7 @@ use crate::event::{Breach, DeregistrationCause, EndReason, Event, Origin};
 use crate::flow::Closing;
 use crate::id::{EndpointId, FlowId, SipTransport};
 use crate::input::Input;
-use crate::link::Owner;
+use crate::link::{Heard, Owner};
 use crate::message::headers::{OptionTag, Require};
 use crate::message::{
     Framing, HeaderName, Message, Method, ParseError, Parsed, Request, Response, StatusCode,
@@ -34,13 +34,25 @@ impl Signaling {
             }
             Input::FlowMessage { flow, bytes } => self.take_flow_message(flow, &bytes),
             Input::FlowClosed { flow } => self.forget_flow(flow),
-            Input::Opened { endpoint, local } => {
-                self.registrations
-                    .handle_opened(endpoint, local, &mut self.link);
-            }
+            Input::Opened { endpoint, local } => match self.link.reach.tenant_of_prober(endpoint) {
+                Some(tenant) => {
+                    let reach = &mut self.link.reach;
+                    reach.handle_opened(tenant, endpoint, Some(local));
+                }
+                None => {
+                    let link = &mut self.link;
+                    self.registrations.handle_opened(endpoint, local, link);
+                }
+            },
             Input::OpenFailed { endpoint, reason } => {
-                self.registrations
-                    .handle_open_failed(endpoint, reason, &mut self.link);
+                match self.link.reach.tenant_of_prober(endpoint) {
+                    Some(tenant) => self.link.reach.handle_opened(tenant, endpoint, None),
+                    None => {
+                        let link = &mut self.link;
+                        self.registrations
+                            .handle_open_failed(endpoint, reason, link);
+                    }
+                }
             }
             Input::ImsMessage {
                 endpoint,
@@ -62,9 +74,11 @@ impl Signaling {
                 };
                 self.link.transactions.handle_transport_failure(&peer, now);
             }
-            Input::Resolved { query, addresses } => {
-                self.registrations
-                    .handle_resolved(query, addresses, &mut self.link);
+            Input::Resolved { query, resolution } => {
+                let reach = &mut self.link.reach;
+                if let Some(tenant) = reach.handle_resolved(query, &resolution, now) {
+                    self.registrations.handle_resolved(tenant, &mut self.link);
+                }
             }
             Input::Iq(reply) => {
                 self.sessions
@@ -128,7 +142,9 @@ impl Signaling {
         bytes: &Bytes,
     ) {
         let config = &self.link.config;
-        let is_trusted = self.registrations.is_core(endpoint, from.ip(), config);
+        let is_trusted = self
+            .registrations
+            .is_core(endpoint, from.ip(), config, &self.link.reach);
         if !is_trusted {
             self.link.counters.ims_untrusted += 1;
             return self.link.event(Event::Security {
@@ -203,36 +219,39 @@ impl Signaling {
     }
 
     fn take_response(&mut self, transaction: ClientTransactionId, response: Response) {
-        let owner = self.link.owner_of_response(transaction, response.status);
+        let hop = self.link.client(transaction).and_then(|client| client.hop);
+        let heard = self.link.owner_of_response(transaction, &response);
         let link = &mut self.link;
-        match owner {
-            Some((Owner::Binding(binding), name)) => {
+        match heard {
+            Heard::By(Owner::Binding(binding), name) => {
                 self.registrations
                     .handle_response(binding, name, &response, link);
             }
-            Some((Owner::Session(session, leg), name)) => {
+            Heard::By(Owner::Session(session, leg), name) => {
                 let call = (session, leg);
+                self.sessions.handle_hop(call, hop);
                 self.sessions
                     .handle_response(call, name, response, link, &self.registrations);
             }
-            None => link.counters.stray_responses += 1,
+            Heard::By(Owner::Probe, _) | Heard::Nobody => {}
+            Heard::Stray => link.counters.stray_responses += 1,
         }
     }
 
     fn take_failure(&mut self, transaction: ClientTransactionId, failure: Failure) {
-        let owner = self.link.owner_of_failure(transaction, failure);
+        let heard = self.link.owner_of_failure(transaction, failure);
         let link = &mut self.link;
-        match owner {
-            Some((Owner::Binding(binding), name)) => {
+        match heard {
+            Heard::By(Owner::Binding(binding), name) => {
                 self.registrations
                     .handle_failure(binding, name, failure, link);
             }
-            Some((Owner::Session(session, leg), name)) => {
+            Heard::By(Owner::Session(session, leg), name) => {
                 let call = (session, leg);
                 self.sessions
                     .handle_failed(call, name, failure, link, &self.registrations);
             }
-            None => {}
+            Heard::By(Owner::Probe, _) | Heard::Nobody | Heard::Stray => {}
         }
     }
 

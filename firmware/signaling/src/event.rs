@@ -2,7 +2,6 @@
 //!
 //! Nothing here prints a subscriber's identity or address.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use iq::{Leg, PayloadFormat, Private, SessionId, SessionReport, UnixTime};
@@ -10,6 +9,7 @@ use iq::{Leg, PayloadFormat, Private, SessionId, SessionReport, UnixTime};
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::input::OpenFailure;
+use crate::reach::{Hop, Standing};
 
 /// Something an operator would tell a colleague about.
 #[derive(Clone, Debug)]
@@ -79,10 +79,13 @@ pub enum Event {
     },
     /// The next hop's name has no address.
     NextHopUnresolved,
-    /// An address of the next hop does not answer; the next one is tried.
-    NextHopSilent {
-        /// The address.
-        address: SocketAddr,
+    /// A server of the next hop stands otherwise than before: it does not answer any more,
+    /// or it answers again.
+    NextHopStands {
+        /// Which server.
+        hop: Hop,
+        /// How it stands now.
+        standing: Standing,
     },
     /// An INVITE for a new call was taken.
     CallStarted {
@@ -124,6 +127,9 @@ pub enum RegistrationFailure {
     /// The next hop's name could not be resolved.
     #[error("the next hop's name has no address")]
     Unresolved,
+    /// Every server of the next hop asked to be left alone for a while.
+    #[error("the core is overloaded")]
+    CoreBusy,
     /// The request does not make sense.
     #[error("the request is not a valid registration")]
     Invalid,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use iq::Private;
 
 use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
+use crate::reach::Resolution;
 
 /// One thing that happened outside.
 #[derive(Clone, Debug)]
@@ -64,13 +65,12 @@ pub enum Input {
         /// Where it should have gone.
         to: SocketAddr,
     },
-    /// Answers [`Output::Resolve`](crate::Output::Resolve); no address at all means that
-    /// the look-up failed.
+    /// Answers [`Output::Resolve`](crate::Output::Resolve).
     Resolved {
         /// Which question.
         query: QueryId,
-        /// Best first.
-        addresses: Vec<SocketAddr>,
+        /// What the name service says.
+        resolution: Resolution,
     },
     /// The media plane answers or reports.
     Iq(iq::Reply),

@@ -15,9 +15,10 @@ pub mod identity;
 mod input;
 mod link;
 pub mod message;
-mod next_hop;
 mod output;
 pub mod policy;
+pub mod reach;
+mod reaching;
 mod referral;
 pub mod registration;
 pub mod rejection;
@@ -42,6 +43,7 @@ pub use output::Output;
 
 use flow::{Closing, Flows};
 use link::Link;
+use reach::Standing;
 use registration::Registrations;
 use sessions::Sessions;
 use shutdown::Phase;
@@ -87,7 +89,9 @@ impl Signaling {
         self.link.set_now(now);
         let instant = now.monotonic;
         self.link.transactions.handle_timeout(instant);
-        self.link.handle_timeout();
+        for tenant in self.link.handle_timeout() {
+            self.registrations.handle_resolved(tenant, &mut self.link);
+        }
         self.settle();
         self.registrations.handle_timeout(&mut self.link);
         self.sessions
@@ -137,6 +141,9 @@ impl Signaling {
             registrations_in_grace: gauge(tally.in_grace),
             endpoints: gauge(self.registrations.endpoints()),
             sessions: gauge(self.sessions.len()),
+            next_hops_up: gauge(self.link.reach.count(Standing::Up)),
+            next_hops_suspect: gauge(self.link.reach.count(Standing::Suspect)),
+            next_hops_down: gauge(self.link.reach.count(Standing::Down)),
             ..self.link.counters
         };
     }

@@ -9,15 +9,17 @@ use iq::{Leg, Now, SessionId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-use crate::config::Config;
+use crate::config::{Config, TenantId};
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
 use crate::event::Event;
-use crate::id::{FlowId, QueryId, SipTransport};
+use crate::id::{EndpointId, FlowId, SipTransport};
 use crate::message::headers::{Via, ViaTransport};
-use crate::message::{HeaderName, Headers, Host, Method, Request, Response, StatusCode};
+use crate::message::{HeaderName, Headers, Host, Method, Request, Response};
 use crate::output::Output;
 use crate::policy::Policies;
+use crate::reach::{Hop, Reach};
+use crate::reaching::Spare;
 use crate::registration::{BindingId, ImsPath};
 use crate::transaction::{ClientTransactionId, Failure, Peer, ServerTransactionId, Transactions};
 
@@ -30,13 +32,16 @@ pub(crate) struct Link {
     pub(crate) counters: Counters,
     pub(crate) rng: ChaCha20Rng,
     pub(crate) transactions: Transactions,
-    queries: u64,
+    pub(crate) reach: Reach,
+    endpoints: u64,
     output: VecDeque<Output>,
     clients: BTreeMap<ClientTransactionId, Client>,
     /// Under which transaction a request runs that was sent anew, by its first name.
     renamed: BTreeMap<ClientTransactionId, ClientTransactionId>,
     /// INVITEs that were answered: more answers may come for a while.
     retiring: Deadlines<ClientTransactionId>,
+    /// How long a server may say nothing to what another could be asked as well.
+    pub(crate) patience: Deadlines<ClientTransactionId>,
 }
 
 /// Who waits for a response.
@@ -44,17 +49,36 @@ pub(crate) struct Link {
 pub(crate) enum Owner {
     Binding(BindingId),
     Session(SessionId, Leg),
+    /// The box itself: an OPTIONS that asks whether a server is there.
+    Probe,
+}
+
+/// Who hears of a response or a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// He does, and this is the name by which he knows the request.
+    By(Owner, ClientTransactionId),
+    /// Nobody: the request was sent again another way, or is not wanted any more.
+    Nobody,
+    /// Nobody: there was no such request.
+    Stray,
 }
 
 /// A request that was sent.
 #[derive(Debug)]
-struct Client {
-    owner: Owner,
+pub(crate) struct Client {
+    pub(crate) owner: Owner,
     /// The name that the owner knows it by.
-    first: ClientTransactionId,
-    is_invite: bool,
+    pub(crate) first: ClientTransactionId,
+    pub(crate) is_invite: bool,
+    /// The server it went to; none towards a browser.
+    pub(crate) hop: Option<Hop>,
     /// What to send by datagram if the stream it was moved to cannot be had.
     fallback: Option<Box<(ImsPath, Request)>>,
+    /// What to send to another server if this one does not take it.
+    pub(crate) spare: Option<Box<Spare>>,
+    /// Another server was asked meanwhile.
+    pub(crate) is_superseded: bool,
 }
 
 impl Link {
@@ -62,15 +86,17 @@ impl Link {
         Link {
             now: None,
             policies: Policies::new(&config),
-            config,
             counters: Counters::default(),
             rng,
             transactions: Transactions::default(),
-            queries: 0,
+            endpoints: 0,
+            reach: Reach::new(&config),
             output: VecDeque::new(),
             clients: BTreeMap::new(),
             renamed: BTreeMap::new(),
             retiring: Deadlines::new(),
+            patience: Deadlines::new(),
+            config,
         }
     }
 
@@ -103,7 +129,12 @@ impl Link {
         let is_moved = matches!(&peer, Peer::Ims { transport, .. } if *transport != path.transport);
         self.counters.requests_moved_to_stream += u64::from(is_moved);
         let fallback = is_moved.then(|| Box::new((*path, request.clone())));
-        self.start(owner, peer, request, fallback, None)
+        let going = Going {
+            hop: Some(path.hop()),
+            fallback,
+            ..Going::plain(owner)
+        };
+        self.start(going, peer, request)
     }
 
     /// Sends a request to a browser.
@@ -115,7 +146,7 @@ impl Link {
     ) -> ClientTransactionId {
         let via = self.access_via();
         request.headers.prepend(HeaderName::Via, via.to_string());
-        self.start(owner, Peer::Flow(flow), request, None, None)
+        self.start(Going::plain(owner), Peer::Flow(flow), request)
     }
 
     /// Sends an ACK to a 2xx towards the IMS, RFC 3261 §13.2.2.4.
@@ -180,6 +211,13 @@ impl Link {
     }
 
     pub(crate) fn pop(&mut self) -> Option<Output> {
+        if let Some((tenant, query, question)) = self.reach.pop_query() {
+            return Some(Output::Resolve {
+                query,
+                tenant,
+                question,
+            });
+        }
         self.output.pop_front()
     }
 
@@ -196,40 +234,47 @@ impl Link {
         seconds.start + self.rng.next_u32() % width
     }
 
-    /// The name of one more question to the name service.
-    pub(crate) fn query(&mut self) -> QueryId {
-        self.queries += 1;
-        QueryId(self.queries)
+    /// The name of one more port towards the IMS.
+    pub(crate) fn endpoint(&mut self) -> EndpointId {
+        self.endpoints += 1;
+        EndpointId(self.endpoints)
     }
 
     /// Who waits for this response, and under which name he knows the request.
     pub(crate) fn owner_of_response(
         &mut self,
         transaction: ClientTransactionId,
-        status: StatusCode,
-    ) -> Option<(Owner, ClientTransactionId)> {
-        let client = self.clients.get(&transaction)?;
-        let found = (client.owner, client.first);
-        if status.is_success() && client.is_invite {
+        response: &Response,
+    ) -> Heard {
+        let Some(client) = self.clients.get(&transaction) else {
+            return Heard::Stray;
+        };
+        let (owner, first, is_invite) = (client.owner, client.first, client.is_invite);
+        let status = response.status;
+        self.patience.set(transaction, None);
+        if self.take_hops_answer(transaction, response) {
+            return Heard::Nobody;
+        }
+        if status.is_success() && is_invite {
             // Other forks may answer too, RFC 6026 §7.2.
             let retire_at = self.instant() + TIMER_M;
             self.retiring.set(transaction, Some(retire_at));
         } else if status.is_final() {
             self.forget(transaction);
         }
-        Some(found)
+        Heard::By(owner, first)
     }
 
-    /// Learns that a request failed. `None` if it was sent again another way, or nobody
-    /// waits for it.
+    /// Learns that a request failed, and who hears of it.
     pub(crate) fn owner_of_failure(
         &mut self,
         transaction: ClientTransactionId,
         failure: Failure,
-    ) -> Option<(Owner, ClientTransactionId)> {
-        let client = self.forget(transaction)?;
-        let found = (client.owner, client.first);
-        match client.fallback {
+    ) -> Heard {
+        let Some(mut client) = self.forget(transaction) else {
+            return Heard::Stray;
+        };
+        match client.fallback.take() {
             // RFC 3261 §18.1.1: refused on a stream, it may go by datagram after all.
             Some(fallback) if failure == Failure::Transport => {
                 self.counters.requests_moved_back += 1;
@@ -238,10 +283,16 @@ impl Link {
                 let peer = path.peer(path.transport);
                 let via = self.ims_via(&path, path.transport);
                 request.headers.prepend(HeaderName::Via, via.to_string());
-                self.start(client.owner, peer, request, None, Some(client.first));
-                None
+                let going = Going {
+                    hop: client.hop,
+                    first: Some(client.first),
+                    spare: client.spare,
+                    ..Going::plain(client.owner)
+                };
+                self.start(going, peer, request);
+                Heard::Nobody
             }
-            _ => Some(found),
+            _ => self.take_hops_failure(client, failure),
         }
     }
 
@@ -252,54 +303,75 @@ impl Link {
         self.forget(running);
     }
 
-    /// Forgets INVITEs whose time for further answers is over.
-    pub(crate) fn handle_timeout(&mut self) {
+    /// Does what is due; the answer is whose questions to the name service were given up.
+    pub(crate) fn handle_timeout(&mut self) -> Vec<TenantId> {
         let now = self.instant();
         while let Some(transaction) = self.retiring.take_due(now) {
             self.forget(transaction);
         }
+        while let Some(transaction) = self.patience.take_due(now) {
+            self.lose_patience(transaction);
+        }
+        let given_up = self.reach.handle_timeout(now);
+        self.send_probes();
+        given_up
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.retiring.next()
+        let next = [
+            self.retiring.next(),
+            self.patience.next(),
+            self.reach.poll_timeout(),
+        ];
+        next.into_iter().flatten().min()
     }
 
-    fn forget(&mut self, transaction: ClientTransactionId) -> Option<Client> {
+    /// A request that was sent and has no final answer yet.
+    pub(crate) fn client(&mut self, transaction: ClientTransactionId) -> Option<&mut Client> {
+        self.clients.get_mut(&transaction)
+    }
+
+    pub(crate) fn forget(&mut self, transaction: ClientTransactionId) -> Option<Client> {
         self.retiring.set(transaction, None);
+        self.patience.set(transaction, None);
         let client = self.clients.remove(&transaction)?;
-        if client.first != transaction {
+        if self.renamed.get(&client.first) == Some(&transaction) {
             self.renamed.remove(&client.first);
         }
         Some(client)
     }
 
-    fn start(
+    /// Sends a request that has its Via; the name is the one that its owner knows.
+    pub(crate) fn start(
         &mut self,
-        owner: Owner,
+        going: Going,
         peer: Peer,
         request: Request,
-        fallback: Option<Box<(ImsPath, Request)>>,
-        first: Option<ClientTransactionId>,
     ) -> ClientTransactionId {
         let is_invite = request.method == Method::Invite;
         let now = self.instant();
         let transaction = self.transactions.send_request(peer, request, now);
-        let first = first.unwrap_or(transaction);
+        let first = going.first.unwrap_or(transaction);
         if first != transaction {
             self.renamed.insert(first, transaction);
         }
+        let patience = going.patience.map(|time| now + time);
+        self.patience.set(transaction, patience);
         let client = Client {
-            owner,
+            owner: going.owner,
             first,
             is_invite,
-            fallback,
+            hop: going.hop,
+            fallback: going.fallback,
+            spare: going.spare,
+            is_superseded: false,
         };
         self.clients.insert(transaction, client);
         first
     }
 
     /// Puts a Via on a request and chooses its transport.
-    fn address(&mut self, path: &ImsPath, mut request: Request) -> (Peer, Request) {
+    pub(crate) fn address(&mut self, path: &ImsPath, mut request: Request) -> (Peer, Request) {
         if !request.headers.has(&HeaderName::UserAgent) {
             request
                 .headers
@@ -336,6 +408,32 @@ impl Link {
     fn access_via(&mut self) -> Via {
         let host = Host::parse(self.config.access_host.as_str()).expect("a host name is a host");
         Via::new(ViaTransport::Wss, host, None, &self.token())
+    }
+}
+
+/// How a request goes.
+#[derive(Debug)]
+pub(crate) struct Going {
+    pub(crate) owner: Owner,
+    pub(crate) hop: Option<Hop>,
+    /// The name that its owner knows, if it was sent before.
+    pub(crate) first: Option<ClientTransactionId>,
+    pub(crate) fallback: Option<Box<(ImsPath, Request)>>,
+    pub(crate) spare: Option<Box<Spare>>,
+    /// How long the server may say nothing.
+    pub(crate) patience: Option<Duration>,
+}
+
+impl Going {
+    pub(crate) const fn plain(owner: Owner) -> Self {
+        Going {
+            owner,
+            hop: None,
+            first: None,
+            fallback: None,
+            spare: None,
+            patience: None,
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::config::{HostName, TenantId};
+use crate::config::TenantId;
 use crate::event::Event;
 use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
+use crate::reach::Question;
 
 /// One thing that the shell shall do.
 #[derive(Clone, Debug)]
@@ -52,16 +53,14 @@ pub enum Output {
         /// The whole message.
         bytes: Bytes,
     },
-    /// Look a host name's addresses up; answered by `Resolved`.
+    /// Ask the name service; answered by `Resolved`.
     Resolve {
         /// The question's name.
         query: QueryId,
-        /// Whose addresses.
-        name: HostName,
-        /// The port to put into the answers.
-        port: u16,
-        /// What they shall be good for.
-        transport: SipTransport,
+        /// In whose network.
+        tenant: TenantId,
+        /// The question.
+        question: Question,
     },
     /// Tell the media plane something.
     Iq(iq::Command),

@@ -2,6 +2,8 @@
 //! a failure of one side on the other (spec of the error mapping: RFC 3261 §16.7 and
 //! TS 24.229 §5.2.6).
 
+use std::time::Duration;
+
 use crate::message::headers::OptionTag;
 use crate::message::{HeaderError, HeaderName, Request, Response, StatusCode};
 
@@ -56,6 +58,9 @@ pub enum Rejection {
     /// The core does not answer.
     #[error("Core Does Not Answer")]
     CoreSilent,
+    /// Every server of the core asked to be left alone; for so many seconds.
+    #[error("Core Overloaded")]
+    CoreBusy(u32),
     /// The next hop's name has no address.
     #[error("Core Not Found")]
     Unresolved,
@@ -80,6 +85,12 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The core wants no requests for so long.
+    pub(crate) fn busy(time: Duration) -> Self {
+        let seconds = time.as_secs().saturating_add(1);
+        Rejection::CoreBusy(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+
     /// The status of the final response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -100,7 +111,8 @@ impl Rejection {
             Rejection::TooManyCalls | Rejection::AlreadyAnswered => StatusCode::BUSY_HERE,
             Rejection::OnlyInCall => StatusCode::FORBIDDEN,
             Rejection::FlowFailed => StatusCode::TEMPORARILY_UNAVAILABLE,
-            Rejection::InProgress | Rejection::UnusableChallenge => {
+            // Not 503: the browser would turn away from the box (RFC 3261 §16.7).
+            Rejection::InProgress | Rejection::UnusableChallenge | Rejection::CoreBusy(_) => {
                 StatusCode::SERVER_INTERNAL_ERROR
             }
         }
@@ -120,6 +132,10 @@ impl Rejection {
             }),
             Rejection::NoCapacity | Rejection::Draining | Rejection::InProgress => {
                 response.with(HeaderName::RetryAfter, retry_after)
+            }
+            // All who were told the same would come back at once: not before, and spread.
+            Rejection::CoreBusy(seconds) => {
+                response.with(HeaderName::RetryAfter, seconds.saturating_add(retry_after))
             }
             Rejection::Malformed(_)
             | Rejection::Unregistered

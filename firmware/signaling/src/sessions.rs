@@ -13,9 +13,10 @@ use crate::event::{EndReason, Event};
 use crate::link::{Link, Owner};
 use crate::message::headers::Replaces;
 use crate::message::{
-    HeaderName, Headers, Host, NameAddr, Params, Request, Response, SipUri, StatusCode, Uri,
+    HeaderName, Headers, Host, Method, NameAddr, Params, Request, Response, SipUri, StatusCode, Uri,
 };
-use crate::registration::{Binding, BindingId, Registrations};
+use crate::reach::Hop;
+use crate::registration::{Binding, BindingId, ImsPath, Registrations};
 use crate::session::{Outside, Session, Target};
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
 
@@ -39,6 +40,8 @@ struct Entry {
     tenant: TenantId,
     binding: BindingId,
     tags: Vec<(Leg, String)>,
+    /// The server that the call went or came through.
+    hop: Option<Hop>,
 }
 
 impl Sessions {
@@ -70,11 +73,12 @@ impl Sessions {
             epoch: self.epoch,
             n: self.made,
         };
-        let tenant = call.tenant;
+        let (tenant, hop) = (call.tenant, call.hop);
         let mut view = View {
             session: id,
             tenant,
             binding: call.binding,
+            hop: call.hop,
             link,
             registrations,
         };
@@ -104,6 +108,7 @@ impl Sessions {
                 tenant,
                 binding,
                 tags,
+                hop,
             },
         );
         self.tidy(id);
@@ -222,6 +227,15 @@ impl Sessions {
     /// A server transaction is forgotten.
     pub(crate) fn handle_ended(&mut self, transaction: ServerTransactionId) {
         self.invites.remove(&transaction);
+    }
+
+    /// Learns which server a call goes through.
+    pub(crate) fn handle_hop(&mut self, (id, leg): (SessionId, Leg), hop: Option<Hop>) {
+        if leg == Leg::Ims
+            && let Some(entry) = self.table.get_mut(&id)
+        {
+            entry.hop = hop.or(entry.hop);
+        }
     }
 
     /// A response to a request of a call.
@@ -358,6 +372,7 @@ impl Sessions {
                 session: id,
                 tenant: entry.tenant,
                 binding: entry.binding,
+                hop: entry.hop,
                 link,
                 registrations,
             };
@@ -395,6 +410,8 @@ impl Sessions {
 pub(crate) struct NewCall {
     pub(crate) tenant: TenantId,
     pub(crate) binding: BindingId,
+    /// The server that it comes from, if it comes from one.
+    pub(crate) hop: Option<Hop>,
     pub(crate) caller: Leg,
     pub(crate) transaction: ServerTransactionId,
     pub(crate) invite: Request,
@@ -406,6 +423,7 @@ struct View<'a> {
     session: SessionId,
     tenant: TenantId,
     binding: BindingId,
+    hop: Option<Hop>,
     link: &'a mut Link,
     registrations: &'a Registrations,
 }
@@ -413,6 +431,22 @@ struct View<'a> {
 impl View<'_> {
     fn binding(&self) -> Option<&Binding> {
         self.registrations.get(self.binding)
+    }
+
+    /// The way of a request: what belongs to a call goes where its route set leads, and
+    /// stays with the server that the call went through.
+    fn ims_path(&self, request: &Request) -> Option<ImsPath> {
+        let path = self.binding()?.ims_path(&self.link.config)?;
+        if begins_a_call(request) {
+            return Some(path);
+        }
+        let own = self.hop.unwrap_or(path.hop());
+        let hop = self.link.reach.follow(self.tenant, own, request);
+        Some(ImsPath {
+            remote: hop.address,
+            transport: hop.transport,
+            ..path
+        })
     }
 }
 
@@ -469,7 +503,11 @@ impl Outside for View<'_> {
                 Some(self.link.send_to_flow(owner, flow, request))
             }
             Leg::Ims => {
-                let path = self.binding()?.ims_path(&self.link.config)?;
+                let path = self.ims_path(&request)?;
+                if begins_a_call(&request) {
+                    let tenant = self.tenant;
+                    return Some(self.link.send_call(owner, tenant, &path, request));
+                }
                 Some(self.link.send_to_ims(owner, &path, request))
             }
         }
@@ -480,7 +518,7 @@ impl Outside for View<'_> {
             request.headers.push(HeaderName::MaxForwards, MAX_FORWARDS);
         }
         let flow = self.binding().and_then(Binding::flow);
-        let path = self.binding().and_then(|it| it.ims_path(&self.link.config));
+        let path = self.ims_path(&request);
         match (leg, flow, path) {
             (Leg::Access, Some(flow), _) => self.link.acknowledge_to_flow(flow, request),
             (Leg::Ims, _, Some(path)) => self.link.acknowledge_to_ims(&path, request),
@@ -517,6 +555,12 @@ impl Outside for View<'_> {
         }
         self.link.event(event);
     }
+}
+
+/// An INVITE outside a dialog, RFC 3261 §13.
+fn begins_a_call(request: &Request) -> bool {
+    let is_in_dialog = || request.headers.to().is_ok_and(|to| to.tag().is_some());
+    request.method == Method::Invite && !is_in_dialog()
 }
 
 fn session_of(reply: &Reply) -> Option<SessionId> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use iq::Leg;
 use signaling::Event;
 use signaling::event::{Origin, RegistrationFailure};
+use signaling::reach::{Hop, Standing};
 use tracing::{Level, Metadata, debug, error, info, info_span, warn};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
@@ -146,8 +147,17 @@ fn log(event: &Event) {
             error!(endpoint = endpoint.0, "no port towards the IMS: {reason}");
         }
         Event::NextHopUnresolved => error!("the P-CSCF's name has no address"),
-        Event::NextHopSilent { address } => warn!(%address, "the P-CSCF does not answer"),
+        Event::NextHopStands { hop, standing } => next_hop(hop, *standing),
         _ => registration(event),
+    }
+}
+
+fn next_hop(hop: &Hop, standing: Standing) {
+    let (address, transport) = (hop.address, hop.transport.via_token());
+    match standing {
+        Standing::Up => info!(%address, transport, "the P-CSCF answers again"),
+        Standing::Suspect => warn!(%address, transport, "the P-CSCF does not answer"),
+        Standing::Down => error!(%address, transport, "the P-CSCF is down, or asks for a rest"),
     }
 }
 
@@ -171,6 +181,7 @@ fn registration(event: &Event) {
             ..
         } => match reason {
             RegistrationFailure::CoreSilent
+            | RegistrationFailure::CoreBusy
             | RegistrationFailure::Unresolved
             | RegistrationFailure::NoCapacity => {
                 error!(flow = flow.0, status, "registration failed: {reason}");

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use rustls_pki_types::ServerName;
 use serde_json::{Map, Value, json};
-use signaling::config::Host;
+use signaling::config::{AddressFamily, Host, NextHop};
+use signaling::reach::Finder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
+use transport::resolver::NameService;
 use transport::tls::{self, Certificates};
 use transport::web_root::WebRoot;
 use transport::websocket::{self, Access, Listen};
-use transport::{endpoint, resolver, rtp};
+use transport::{endpoint, rtp};
 
 use crate::config::{Config, Tenant};
 use crate::health::Health;
@@ -220,9 +222,7 @@ impl Built {
             pulse: health.watch("media"),
         };
         let signaling = SignalingTask {
-            config: config
-                .signaling()
-                .context("the configuration is not complete")?,
+            config: signaling_settings(config, &addresses)?,
             endpoints: endpoint_settings(&networks, &addresses)?,
             ims_counters: Arc::clone(&ims_counters),
             arrivals: Mutex::new(arrivals),
@@ -371,6 +371,16 @@ fn page_settings(config: &Config, page: Page) -> Value {
     Value::Object(settings)
 }
 
+fn signaling_settings(config: &Config, addresses: &[IpAddr]) -> anyhow::Result<signaling::Config> {
+    let settings = config.signaling();
+    let mut settings = settings.context("the configuration is not complete")?;
+    for (tenant, address) in settings.tenants.iter_mut().zip(addresses) {
+        // A port of one version reaches no server of the other.
+        tenant.next_hop.family = AddressFamily::of(*address);
+    }
+    Ok(settings)
+}
+
 fn endpoint_settings(
     networks: &[Tenant],
     addresses: &[IpAddr],
@@ -399,6 +409,7 @@ fn network_settings(network: &Tenant, address: IpAddr) -> anyhow::Result<endpoin
         address,
         ports: network.ims.ports.0.clone(),
         tls,
+        names: NameService::new(&network.ims.name_servers()),
     })
 }
 
@@ -467,17 +478,39 @@ async fn ims_address(network: &Tenant) -> anyhow::Result<IpAddr> {
     let name_of = &network.name;
     let next_hop = network.ims.next_hop();
     let next_hop = next_hop.with_context(|| format!("{name_of}: pcscf is missing"))?;
-    let peer = match &next_hop.host {
-        Host::Address(address) => SocketAddr::new(*address, next_hop.port),
-        Host::Name(name) => resolver::resolve(name.as_str(), next_hop.port)
-            .await
-            .first()
-            .copied()
-            .ok_or_else(|| {
-                anyhow!("{name_of}: {name} has no address; set `address` to start without")
-            })?,
+    let names = NameService::new(&network.ims.name_servers());
+    let found = match first_server(&names, &next_hop, AddressFamily::V4).await {
+        None => first_server(&names, &next_hop, AddressFamily::V6).await,
+        found => found,
     };
+    let host = &next_hop.host;
+    let peer = found.ok_or_else(|| {
+        anyhow!("{name_of}: {host} has no address; set `address` to start without")
+    })?;
     way_to(peer).with_context(|| format!("{name_of}: address: there is no way to {peer}"))
+}
+
+/// A server of a network's next hop.
+async fn first_server(
+    names: &NameService,
+    next_hop: &NextHop,
+    family: AddressFamily,
+) -> Option<SocketAddr> {
+    let mut finder = Finder::new(NextHop {
+        family,
+        ..next_hop.clone()
+    });
+    loop {
+        match finder.servers(Instant::now()) {
+            Ok(servers) => return servers.first().map(|hop| hop.address),
+            Err(questions) => {
+                for (query, question) in questions {
+                    let resolution = names.ask(&question).await;
+                    finder.handle_resolved(query, resolution, Instant::now());
+                }
+            }
+        }
+    }
 }
 
 /// The address that the default route has.

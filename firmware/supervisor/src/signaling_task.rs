@@ -193,8 +193,10 @@ impl<'a> Shell<'a> {
                 bytes,
             } => return self.endpoints.transmit(endpoint, transport, to, bytes),
             Output::Resolve {
-                query, name, port, ..
-            } => self.endpoints.resolve(query, &name, port),
+                query,
+                tenant,
+                question,
+            } => self.endpoints.resolve(query, tenant, question),
             Output::Iq(command) => return self.ask_media(command),
             Output::Event(event) => self.tell(&event),
             Output::Idle => self.task.idle.notify_one(),

@@ -299,7 +299,9 @@ fn a_faulty_configuration_is_refused_with_every_fault() {
         assert!(
             told.contains("line 2: unknown key `pcsf` in [ims]; the nearest known one is `pcscf`")
         );
-        assert!(told.contains("line 3: [ims] transport: must be \"udp\", \"tcp\" or \"tls\""));
+        assert!(
+            told.contains("line 3: [ims] transport: must be \"auto\", \"udp\", \"tcp\" or \"tls\"")
+        );
         assert!(told.contains("home_domains: is missing"));
     }
     fs::remove_file(file).unwrap();

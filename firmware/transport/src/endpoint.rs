@@ -11,7 +11,8 @@ use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use rustls_pki_types::ServerName;
-use signaling::config::{HostName, TenantId};
+use signaling::config::TenantId;
+use signaling::reach::Question;
 use signaling::{EndpointId, Input, OpenFailure, QueryId, SipTransport};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -19,7 +20,7 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use crate::counters::ImsCounters;
-use crate::resolver;
+use crate::resolver::NameService;
 use crate::sip_stream::{self, Origin, Stream};
 use crate::sip_udp::SipUdp;
 
@@ -41,6 +42,8 @@ pub struct Network {
     pub ports: RangeInclusive<u16>,
     /// TLS towards the IMS.
     pub tls: Option<Tls>,
+    /// Whom to ask where servers are.
+    pub names: NameService,
 }
 
 /// How the IMS is reached by TLS.
@@ -209,11 +212,12 @@ impl Endpoints {
     }
 
     /// Does [`signaling::Output::Resolve`].
-    pub fn resolve(&self, query: QueryId, name: &HostName, port: u16) {
-        let (happened, name) = (self.happened.clone(), name.to_string());
+    pub fn resolve(&self, query: QueryId, tenant: TenantId, question: Question) {
+        let happened = self.happened.clone();
+        let names = self.network(tenant).names.clone();
         tokio::spawn(async move {
-            let addresses = resolver::resolve(&name, port).await;
-            let answer = Input::Resolved { query, addresses };
+            let resolution = names.ask(&question).await;
+            let answer = Input::Resolved { query, resolution };
             let _ = happened.send(Happening::Input(answer)).await;
         });
     }
@@ -417,6 +421,7 @@ mod tests {
             address: [127, 0, 0, 1].into(),
             ports,
             tls: None,
+            names: NameService::new(&[]),
         };
         let settings = Settings {
             tenants: vec![network],
@@ -623,6 +628,7 @@ mod tests {
             address: [127, 0, 0, last].into(),
             ports,
             tls: None,
+            names: NameService::new(&[]),
         };
         let tenants = vec![
             network(1, 26600..=26601),

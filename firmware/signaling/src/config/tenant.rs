@@ -24,6 +24,8 @@ pub struct Tenant {
     pub login: Login,
     /// Where requests towards the IMS go.
     pub next_hop: NextHop,
+    /// Whether the servers of the next hop are asked by OPTIONS if they are there.
+    pub probes: bool,
     /// Hosts besides the next hop whose messages are taken on the tenant's endpoints.
     pub trusted_peers: Vec<IpAddr>,
     /// Headers that no rule knows and that pass nevertheless, both ways.
@@ -42,6 +44,7 @@ impl Tenant {
             profile: Profile::Gm,
             login: Login::Digest,
             next_hop,
+            probes: true,
             trusted_peers: Vec::new(),
             passed_headers: Vec::new(),
             registration: RegistrationConfig::default(),

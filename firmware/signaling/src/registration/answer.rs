@@ -1,12 +1,10 @@
 //! The core's answer to a REGISTER, and what the browser hears of it.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use iq::Leg;
 
-use crate::config::TenantId;
 use crate::event::{
     Breach, DeregistrationCause, Event, Origin as EventOrigin, RegistrationFailure,
 };
@@ -16,6 +14,7 @@ use crate::identity::PublicIdentity;
 use crate::link::Link;
 use crate::message::headers::Digest;
 use crate::message::{HeaderName, Response, StatusCode};
+use crate::reach::{Hop, Ways};
 use crate::rejection::{Rejection, relayed_to_access};
 use crate::transaction::{ClientTransactionId, Failure};
 
@@ -40,11 +39,11 @@ impl Registrations {
         else {
             return;
         };
-        let TenantId(tenant) = self.table[&id].tenant;
-        self.next_hops[tenant].handle_answer(sent.to);
+        link.hop_answered(sent.to, response);
         match response.status {
             status if status.is_success() => self.accepted(id, sent.to, response, link),
             StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                self.lean_on(id, sent.to);
                 self.challenged(id, response, link);
             }
             StatusCode::INTERVAL_TOO_BRIEF => self.too_brief(id, response, link),
@@ -94,11 +93,12 @@ impl Registrations {
         if let Some(sent) = attempt.sent.take() {
             link.abandon(sent.transaction);
             attempt.tried.push(sent.to);
-            let hops = &mut self.next_hops[binding.tenant.0];
-            hops.handle_silence(sent.to, link.instant());
-            link.event(Event::NextHopSilent { address: sent.to });
-            let order = hops.in_order(link.instant());
-            if order.iter().any(|hop| !attempt.tried.contains(hop)) {
+            if response.is_none() {
+                link.hop_silent(sent.to);
+            }
+            let ways = link.ways_from(binding.tenant, None);
+            if matches!(ways, Ways::Known(hops) if hops.iter().any(|it| !attempt.tried.contains(it)))
+            {
                 link.counters.next_hop_failovers += 1;
                 return self.advance(id, link);
             }
@@ -111,6 +111,15 @@ impl Registrations {
                 Rejection::CoreSilent,
                 link,
             ),
+        }
+    }
+
+    /// The answer to a challenge goes to the server that has the challenge.
+    fn lean_on(&mut self, id: BindingId, hop: Hop) {
+        if let Some(binding) = self.table.get_mut(&id)
+            && binding.registered().is_none()
+        {
+            binding.next_hop = Some(hop);
         }
     }
 
@@ -201,7 +210,7 @@ impl Registrations {
     }
 
     /// A 2xx: registered, refreshed, taken over or ended.
-    fn accepted(&mut self, id: BindingId, from: SocketAddr, response: &Response, link: &mut Link) {
+    fn accepted(&mut self, id: BindingId, from: Hop, response: &Response, link: &mut Link) {
         let Some(attempt) = self.take_attempt(id) else {
             return;
         };
@@ -249,7 +258,7 @@ impl Registrations {
         &mut self,
         id: BindingId,
         flow: FlowId,
-        next_hop: SocketAddr,
+        next_hop: Hop,
         registered: Registered,
         granted: Duration,
         link: &mut Link,
@@ -455,6 +464,7 @@ fn failure_of(rejection: &Rejection) -> RegistrationFailure {
         Rejection::NoCapacity | Rejection::InProgress => RegistrationFailure::NoCapacity,
         Rejection::Draining => RegistrationFailure::Draining,
         Rejection::CoreSilent => RegistrationFailure::CoreSilent,
+        Rejection::CoreBusy(_) => RegistrationFailure::CoreBusy,
         Rejection::Unresolved => RegistrationFailure::Unresolved,
         _ => RegistrationFailure::Invalid,
     }

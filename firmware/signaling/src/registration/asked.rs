@@ -4,6 +4,7 @@
 use iq::Leg;
 
 use crate::config::{Config, HostName, PrivateIdentityRule, TenantId};
+use crate::id::SipTransport;
 use crate::identity::{PrivateIdentity, PublicIdentity};
 use crate::message::headers::{CSeq, Contact, Digest};
 use crate::message::{
@@ -36,6 +37,7 @@ pub(super) struct Asked {
 pub(super) struct Sender<'a> {
     pub(super) token: &'a str,
     pub(super) local: std::net::SocketAddr,
+    pub(super) transport: SipTransport,
     pub(super) call_id: &'a str,
     pub(super) from_tag: &'a str,
     pub(super) cseq: u32,
@@ -145,7 +147,7 @@ impl Asked {
             method: Method::Register,
         });
         let tenant = config.tenant(self.tenant);
-        let uri = contact_uri(sender.token, sender.local, tenant.next_hop.transport);
+        let uri = contact_uri(sender.token, sender.local, sender.transport);
         let mut contact = NameAddr::new(uri);
         contact.params.set("expires", expires);
         if let Instance::Outbound { instance, .. } = &self.key.instance {

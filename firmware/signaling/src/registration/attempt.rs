@@ -1,10 +1,10 @@
 //! One REGISTER on its way through the box.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::id::FlowId;
 use crate::message::Request;
+use crate::reach::Hop;
 use crate::transaction::{ClientTransactionId, ServerTransactionId};
 
 use super::asked::Asked;
@@ -16,7 +16,7 @@ pub(super) struct Attempt {
     pub(super) asked: Asked,
     pub(super) sent: Option<Sent>,
     /// Where it was sent before, in vain.
-    pub(super) tried: Vec<SocketAddr>,
+    pub(super) tried: Vec<Hop>,
     /// Whether the interval was raised once already (423).
     pub(super) is_raised: bool,
     /// When the endpoint, the name service or the core has taken too long.
@@ -40,7 +40,7 @@ pub(super) enum Origin {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) transaction: ClientTransactionId,
-    pub(super) to: SocketAddr,
+    pub(super) to: Hop,
 }
 
 impl Attempt {

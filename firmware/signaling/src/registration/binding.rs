@@ -9,6 +9,7 @@ use crate::config::{Config, TenantId};
 use crate::id::{EndpointId, FlowId, SipTransport};
 use crate::identity::PublicIdentity;
 use crate::message::{Header, Host, NameAddr, SipUri, Uri};
+use crate::reach::Hop;
 use crate::transaction::Peer;
 
 use super::attempt::Attempt;
@@ -47,8 +48,8 @@ pub struct Binding {
     pub(super) endpoint: EndpointId,
     /// The address that the IMS sees, once the endpoint is open.
     pub(super) local: Option<SocketAddr>,
-    /// The P-CSCF that took the registration.
-    pub(super) next_hop: Option<SocketAddr>,
+    /// The server that took the registration, or challenged it last.
+    pub(super) next_hop: Option<Hop>,
     /// User part of the Contact towards the IMS; tells that a request is meant for us.
     pub(super) token: String,
     /// The connection it belongs to. `None` while the browser is away.
@@ -202,7 +203,7 @@ impl Binding {
         Some(ImsPath {
             endpoint: self.endpoint,
             local: self.local?,
-            remote: self.next_hop?,
+            remote: self.next_hop?.address,
             transport: self.transport(config),
         })
     }
@@ -217,16 +218,11 @@ impl Binding {
     /// The route set of a request outside a dialog: the P-CSCF, then the Service-Route
     /// (RFC 3608 §6.1, TS 24.229 §5.1.2A.1.1).
     #[must_use]
-    pub fn routes(&self, config: &Config) -> Vec<NameAddr> {
+    pub fn routes(&self) -> Vec<NameAddr> {
         let (Some(registered), Some(next_hop)) = (self.registered(), self.next_hop) else {
             return Vec::new();
         };
-        let hop = SipUri::new(&Host::from(next_hop.ip()), Some(next_hop.port()));
-        let hop = match self.transport(config) {
-            SipTransport::Tcp => hop.with_param("transport", "tcp"),
-            SipTransport::Udp | SipTransport::Tls => hop,
-        };
-        let mut routes = vec![NameAddr::new(hop.with_flag("lr"))];
+        let mut routes = vec![NameAddr::new(next_hop.uri().with_flag("lr"))];
         routes.extend(registered.service_route.iter().cloned());
         routes
     }
@@ -250,7 +246,8 @@ impl Binding {
 
     /// The transport of messages that fit.
     fn transport(&self, config: &Config) -> SipTransport {
-        config.tenant(self.tenant).next_hop.transport
+        let usual = || config.tenant(self.tenant).next_hop.usual_transport();
+        self.next_hop.map_or_else(usual, |hop| hop.transport)
     }
 
     pub(super) fn registered(&self) -> Option<&Registered> {
@@ -280,6 +277,15 @@ impl Binding {
 }
 
 impl ImsPath {
+    /// The server at its other end.
+    #[must_use]
+    pub fn hop(&self) -> Hop {
+        Hop {
+            address: self.remote,
+            transport: self.transport,
+        }
+    }
+
     /// The other end, by one of its transports.
     pub(crate) fn peer(&self, transport: SipTransport) -> Peer {
         Peer::Ims {

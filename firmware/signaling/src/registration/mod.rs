@@ -16,12 +16,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::config::{Config, Tenant, TenantId};
+use crate::config::{Config, TenantId};
 use crate::deadlines::Deadlines;
 use crate::event::DeregistrationCause;
 use crate::flow::Closing;
 use crate::id::{EndpointId, FlowId};
-use crate::next_hop::NextHops;
+use crate::reach::Reach;
 
 pub use binding::{Binding, BindingId, ImsPath};
 use binding::{BindingKey, Kind};
@@ -35,7 +35,6 @@ pub struct Registrations {
     /// The registrations that a connection has, or has tried for.
     by_flow: BTreeMap<FlowId, BTreeSet<BindingId>>,
     /// Each tenant's.
-    next_hops: Vec<NextHops>,
     /// How many registrations each tenant has, of any state.
     held: Vec<usize>,
     /// Registrations whose REGISTER waits for the next hop's addresses.
@@ -87,13 +86,11 @@ pub(crate) enum Change {
 
 impl Registrations {
     pub(crate) fn new(config: &Config) -> Self {
-        let hops = config.tenants.iter().map(|tenant| tenant.next_hop.clone());
         Registrations {
             table: BTreeMap::new(),
             by_key: BTreeMap::new(),
             by_endpoint: BTreeMap::new(),
             by_flow: BTreeMap::new(),
-            next_hops: hops.map(NextHops::new).collect(),
             held: vec![0; config.tenants.len()],
             unresolved: BTreeSet::new(),
             deadlines: Deadlines::new(),
@@ -128,16 +125,24 @@ impl Registrations {
     /// Whether a message from there may be the core's: that of the tenant whose endpoint it
     /// came to, or any for what was late for an endpoint that is closed.
     #[must_use]
-    pub(crate) fn is_core(&self, endpoint: EndpointId, from: IpAddr, config: &Config) -> bool {
-        let is_trusted = |tenant: &Tenant| tenant.trusted_peers.contains(&from);
-        let Some(binding) = self.of_endpoint(endpoint) else {
-            return self.next_hops.iter().any(|hops| hops.is_known(from))
-                || config.tenants.iter().any(is_trusted);
+    pub(crate) fn is_core(
+        &self,
+        endpoint: EndpointId,
+        from: IpAddr,
+        config: &Config,
+        reach: &Reach,
+    ) -> bool {
+        let is_his = |tenant: TenantId| {
+            let trusted = &config.tenant(tenant).trusted_peers;
+            trusted.contains(&from) || reach.is_known(tenant, from)
         };
-        let TenantId(tenant) = binding.tenant;
-        binding.next_hop.is_some_and(|hop| hop.ip() == from)
-            || self.next_hops[tenant].is_known(from)
-            || is_trusted(&config.tenants[tenant])
+        match self.of_endpoint(endpoint) {
+            None => (0..config.tenants.len()).map(TenantId).any(is_his),
+            Some(binding) => {
+                let taken_by = binding.next_hop.map(|hop| hop.address.ip());
+                taken_by == Some(from) || is_his(binding.tenant)
+            }
+        }
     }
 
     pub(crate) fn pop_change(&mut self) -> Option<Change> {

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use crate::config::TenantId;
 use crate::event::{Event, RegistrationFailure};
-use crate::id::{EndpointId, FlowId, QueryId};
+use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::input::OpenFailure;
 use crate::link::{Link, Owner};
 use crate::message::{Headers, Request};
-use crate::next_hop::LookUp;
 use crate::output::Output;
+use crate::reach::{Hop, Ways};
 use crate::rejection::Rejection;
 use crate::transaction::ServerTransactionId;
 
@@ -111,7 +111,7 @@ impl Registrations {
             return Err(Rejection::NoCapacity);
         }
         self.made += 1;
-        let (id, endpoint) = (BindingId(self.made), EndpointId(self.made));
+        let (id, endpoint) = (BindingId(self.made), link.endpoint());
         let until = link.instant() + CHALLENGE_TIME;
         let binding = Binding {
             id,
@@ -172,7 +172,6 @@ impl Registrations {
     /// Sends the REGISTER as soon as there is a port to send it from and an address to
     /// send it to.
     pub(super) fn advance(&mut self, id: BindingId, link: &mut Link) {
-        let now = link.instant();
         self.reschedule(id);
         let Some(binding) = self.table.get(&id) else {
             return;
@@ -183,36 +182,26 @@ impl Registrations {
         if attempt.sent.is_some() {
             return;
         }
-        let hops = &mut self.next_hops[binding.tenant.0];
-        let look_up = hops.look_up(now, || link.query());
-        if let (LookUp::Ask(query) | LookUp::Refresh(query), Some(name)) = (look_up, hops.name()) {
-            let next_hop = &link.config.tenant(binding.tenant).next_hop;
-            link.push(Output::Resolve {
-                query,
-                name: name.clone(),
-                port: next_hop.port,
-                transport: next_hop.transport,
-            });
-        }
-        if matches!(look_up, LookUp::Ask(_) | LookUp::Wait) {
-            self.unresolved.insert(id);
-            return;
-        }
         // A registration stays where it is as long as that answers.
-        let mut hops = hops.in_order(now);
-        hops.sort_by_key(|hop| Some(*hop) != binding.next_hop && binding.registered().is_some());
-        match hops.into_iter().find(|hop| !attempt.tried.contains(hop)) {
-            Some(hop) => self.send(id, local, hop, link),
-            None => self.fail(
-                id,
-                RegistrationFailure::CoreSilent,
-                Rejection::CoreSilent,
-                link,
-            ),
-        }
+        let (failure, rejection) = match link.ways_from(binding.tenant, binding.next_hop) {
+            Ways::Known(hops) => match hops.into_iter().find(|hop| !attempt.tried.contains(hop)) {
+                Some(hop) => return self.send(id, local, hop, link),
+                None => (RegistrationFailure::CoreSilent, Rejection::CoreSilent),
+            },
+            Ways::Wait => {
+                self.unresolved.insert(id);
+                return;
+            }
+            Ways::Nowhere => {
+                link.event(Event::NextHopUnresolved);
+                (RegistrationFailure::Unresolved, Rejection::Unresolved)
+            }
+            Ways::Resting(time) => (RegistrationFailure::CoreBusy, Rejection::busy(time)),
+        };
+        self.fail(id, failure, rejection, link);
     }
 
-    fn send(&mut self, id: BindingId, local: SocketAddr, to: SocketAddr, link: &mut Link) {
+    fn send(&mut self, id: BindingId, local: SocketAddr, to: Hop, link: &mut Link) {
         let Some(binding) = self.table.get_mut(&id) else {
             return;
         };
@@ -223,6 +212,7 @@ impl Registrations {
         let sender = Sender {
             token: &binding.token,
             local,
+            transport: to.transport,
             call_id: &binding.call_id,
             from_tag: &binding.from_tag,
             cseq: binding.cseq,
@@ -233,8 +223,8 @@ impl Registrations {
         let path = ImsPath {
             endpoint: binding.endpoint,
             local,
-            remote: to,
-            transport: tenant.next_hop.transport,
+            remote: to.address,
+            transport: to.transport,
         };
         let answer_time = tenant.registration.answer_time;
         let transaction = link.send_to_ims(Owner::Binding(id), &path, request);
@@ -277,37 +267,13 @@ impl Registrations {
         self.remove(id, false, link);
     }
 
-    /// Learns the next hop's addresses.
-    pub(crate) fn handle_resolved(
-        &mut self,
-        query: QueryId,
-        addresses: Vec<SocketAddr>,
-        link: &mut Link,
-    ) {
-        let is_empty = addresses.is_empty();
-        let now = link.instant();
-        let mut hops = self.next_hops.iter_mut();
-        let asked = hops.position(|hops| hops.handle_resolved(query, &addresses, now));
-        let Some(tenant) = asked.map(TenantId) else {
-            return;
-        };
-        if is_empty {
-            link.event(Event::NextHopUnresolved);
-        }
+    /// More is known of where a tenant's servers are: who waited for it goes on.
+    pub(crate) fn handle_resolved(&mut self, tenant: TenantId, link: &mut Link) {
         let is_his = |id: &BindingId| self.table.get(id).is_some_and(|it| it.tenant == tenant);
         let waiting: Vec<_> = self.unresolved.iter().copied().filter(is_his).collect();
         for id in waiting {
             self.unresolved.remove(&id);
-            if self.next_hops[tenant.0].in_order(now).is_empty() {
-                self.fail(
-                    id,
-                    RegistrationFailure::Unresolved,
-                    Rejection::Unresolved,
-                    link,
-                );
-            } else {
-                self.advance(id, link);
-            }
+            self.advance(id, link);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod boundary;
 mod calls;
+mod reaching;
 mod referral;
 mod registration;
 mod tenants;

@@ -1,11 +1,13 @@
 //! Log-in, refresh, loss, return and log-out.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::world::{Asked, CORE, OTHER_CORE, World};
 use crate::config::{Host, HostName};
 use crate::message::{HeaderName, Response};
-use crate::{EndpointId, Input, OpenFailure, QueryId, SipTransport};
+use crate::reach::Records;
+use crate::{EndpointId, Input, OpenFailure, SipTransport};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -181,15 +183,13 @@ fn a_silent_core_is_a_504_after_every_address_was_tried() {
     });
     world.open(1);
     world.browser(1, &register("alice", 1, "X-Any: 1"));
-    world.input(Input::Resolved {
-        query: QueryId(1),
-        addresses: vec![CORE.parse().unwrap(), OTHER_CORE.parse().unwrap()],
-    });
+    let hosts = [CORE, OTHER_CORE].map(|core| core.parse::<SocketAddr>().unwrap().ip());
+    world.resolved(1, Some(Records::Addresses(hosts.to_vec())));
     world.pass(20 * SECOND);
     assert_eq!(
         world.ladder(),
         "0s port1 open\n\
-         0s resolve1 pcscf.ims.test\n\
+         0s resolve1 A pcscf.ims.test\n\
          0s port1 -> UDP REGISTER\n\
          0.5s port1 -> UDP REGISTER\n\
          1.5s port1 -> UDP REGISTER\n\
@@ -213,10 +213,7 @@ fn a_name_without_addresses_is_a_504() {
     });
     world.open(1);
     world.browser(1, &register("alice", 1, "X-Any: 1"));
-    world.input(Input::Resolved {
-        query: QueryId(1),
-        addresses: vec![],
-    });
+    world.resolved(1, None);
     assert_eq!(world.browser_response(1).status.code(), 504);
 }
 

@@ -1,6 +1,6 @@
 //! A control plane in virtual time, with browsers and a P-CSCF played by hand.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ use rand_core::SeedableRng;
 
 use crate::config::{Config, HostName, NextHop};
 use crate::message::{HeaderName, Message, Parsed, Request, Response, StatusCode, parse_datagram};
-use crate::{EndpointId, Event, FlowId, Input, Output, Signaling, SipTransport};
+use crate::reach::{Question, Records, Resolution};
+use crate::{EndpointId, Event, FlowId, Input, Output, QueryId, Signaling, SipTransport};
 
 pub(super) const CORE: &str = "192.0.2.10:5060";
 pub(super) const OTHER_CORE: &str = "192.0.2.11:5060";
@@ -33,6 +34,9 @@ pub(super) struct World {
     /// All that happened, a line each.
     ladder: String,
     pub(super) answers_open: bool,
+    /// What the name service knows, and whether it answers by itself.
+    pub(super) names: BTreeMap<Question, Records>,
+    pub(super) answers_names: bool,
 }
 
 impl World {
@@ -43,6 +47,7 @@ impl World {
     pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let hop = NextHop::address(CORE.parse().unwrap(), SipTransport::Udp);
         let mut config = Config::new(HostName::parse("ims.test").unwrap(), hop);
+        config.tenants[0].probes = false;
         change(&mut config);
         let now = Instant::now();
         World {
@@ -54,6 +59,8 @@ impl World {
             events: Vec::new(),
             ladder: String::new(),
             answers_open: true,
+            names: BTreeMap::new(),
+            answers_names: false,
         }
     }
 
@@ -69,6 +76,17 @@ impl World {
             flow: FlowId(flow),
             remote,
         });
+    }
+
+    /// The name service answers: that there is nothing, without records.
+    pub(super) fn resolved(&mut self, query: u64, records: Option<Records>) {
+        let ttl = Duration::from_secs(60);
+        let resolution = match records {
+            Some(records) => Resolution::Found { records, ttl },
+            None => Resolution::Nothing { ttl },
+        };
+        let query = QueryId(query);
+        self.input(Input::Resolved { query, resolution });
     }
 
     pub(super) fn closed(&mut self, flow: u64) {
@@ -111,17 +129,23 @@ impl World {
 
     /// The next request that the core got.
     pub(super) fn core_request(&mut self) -> Asked {
+        let next = self.next_core_request();
+        next.unwrap_or_else(|| panic!("the core got no request:\n{}", self.ladder))
+    }
+
+    /// The next request that the core got, if there is one.
+    pub(super) fn next_core_request(&mut self) -> Option<Asked> {
         while let Some((endpoint, to, transport, message)) = self.to_core.pop_front() {
             if let Message::Request(request) = message {
-                return Asked {
+                return Some(Asked {
                     endpoint,
                     to,
                     transport,
                     request,
-                };
+                });
             }
         }
-        panic!("the core got no request:\n{}", self.ladder);
+        None
     }
 
     pub(super) fn core_response(&mut self) -> Response {
@@ -236,8 +260,15 @@ impl World {
             Output::Close { endpoint } => {
                 writeln!(ladder, "{at}s port{} close", endpoint.0).unwrap();
             }
-            Output::Resolve { query, name, .. } => {
-                writeln!(ladder, "{at}s resolve{} {name}", query.0).unwrap();
+            Output::Resolve {
+                query, question, ..
+            } => {
+                let Question { name, kind } = &question;
+                writeln!(ladder, "{at}s resolve{} {kind:?} {name}", query.0).unwrap();
+                let records = self.names.get(&question).cloned();
+                if self.answers_names {
+                    self.resolved(query.0, records);
+                }
             }
             Output::Iq(command) => {
                 let text = format!("{command:?}");

@@ -1,14 +1,14 @@
 //! `[ims]` and `[calls]`: the operator's network, and what is done in it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use iq::PayloadFormat;
 use signaling::SipTransport;
 use signaling::config::{
-    CallConfig, Host, HostName, NextHop, PreconditionPolicy, PrivateIdentityRule, Profile,
-    RegistrationConfig, ServiceConfig, Tenant,
+    AddressFamily, CallConfig, Host, HostName, NextHop, PreconditionPolicy, PrivateIdentityRule,
+    Profile, RegistrationConfig, ServiceConfig, Tenant,
 };
 use signaling::sdp::CodecPolicy;
 
@@ -22,10 +22,15 @@ section! {
     /// What the box is in the network. "gm": a terminal in front of a P-CSCF, for each user.
     profile: ProfileName = ProfileName(Profile::Gm),
     /// The P-CSCF: an address or a name, and a port, like "192.0.2.10:5060" or
-    /// "pcscf.example.com:5060". Has no default.
+    /// "pcscf.example.com:5060". A name without a port is a domain, whose NAPTR and SRV
+    /// records say where the P-CSCFs are, like "ims.example.com". Has no default.
     pcscf: Option<Peer> = None,
-    /// "udp", "tcp" or "tls". With "udp", messages above 1300 bytes go by TCP.
-    transport: Transport = Transport(SipTransport::Udp),
+    /// "udp", "tcp", "tls", or "auto": what the domain's records prefer, among TLS (if
+    /// there are `authorities`), UDP and TCP; UDP where there are none. By UDP, messages
+    /// above 1300 bytes go by TCP.
+    transport: Transport = Transport(None),
+    /// Name servers to ask, like "192.0.2.53". Empty: the system's.
+    name_servers: Vec<NameServer> = Vec::new(),
     /// Domains whose users may log in. Has no default.
     home_domains: Vec<Domain> = Vec::new(),
     /// The box's address towards the IMS. Unset: the one that the way to the P-CSCF has.
@@ -50,6 +55,9 @@ section! {
     private_identity: PrivateIdentity = PrivateIdentity(PrivateIdentityRule::Implied),
     /// How long the P-CSCF may take to answer before its next address is tried.
     answer_time: Duration = RegistrationConfig::default().answer_time,
+    /// Whether P-CSCFs that are quiet, or did not answer, are asked by OPTIONS if they are
+    /// there.
+    probes: bool = true,
 }
 
 section! {
@@ -92,22 +100,31 @@ section! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) host: Host,
-    pub(crate) port: u16,
+    pub(crate) port: Option<u16>,
 }
 
 impl std::str::FromStr for Peer {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (host, port) = text.rsplit_once(':').ok_or(())?;
-        let port = port.parse().map_err(|_| ())?;
+        let bare: Result<IpAddr, _> = text.parse();
+        let (host, port) = match text.rsplit_once(':').filter(|_| bare.is_err()) {
+            Some((host, port)) if !text.ends_with(']') => {
+                (host, Some(port.parse().map_err(|_| ())?))
+            }
+            _ => (text, None),
+        };
+        if let Ok(address) = bare {
+            let host = Host::Address(address);
+            return Ok(Peer { host, port });
+        }
         let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
         let host = match (literal, host.parse()) {
             (Some(v6), _) => Host::Address(IpAddr::V6(v6.parse().map_err(|_| ())?)),
             (None, Ok(v4)) => Host::Address(IpAddr::V4(v4)),
             (None, Err(_)) => Host::Name(HostName::parse(host).ok_or(())?),
         };
-        if port == 0 {
+        if port == Some(0) {
             return Err(());
         }
         Ok(Peer { host, port })
@@ -116,22 +133,26 @@ impl std::str::FromStr for Peer {
 
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => write!(f, "{}", self.host),
+        }
     }
 }
 
 /// A transport by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Transport(pub(crate) SipTransport);
+pub(crate) struct Transport(pub(crate) Option<SipTransport>);
 
 impl std::str::FromStr for Transport {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
         match text {
-            "udp" => Ok(Transport(SipTransport::Udp)),
-            "tcp" => Ok(Transport(SipTransport::Tcp)),
-            "tls" => Ok(Transport(SipTransport::Tls)),
+            "auto" => Ok(Transport(None)),
+            "udp" => Ok(Transport(Some(SipTransport::Udp))),
+            "tcp" => Ok(Transport(Some(SipTransport::Tcp))),
+            "tls" => Ok(Transport(Some(SipTransport::Tls))),
             _ => Err(()),
         }
     }
@@ -140,10 +161,33 @@ impl std::str::FromStr for Transport {
 impl std::fmt::Display for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
-            SipTransport::Udp => "udp",
-            SipTransport::Tcp => "tcp",
-            SipTransport::Tls => "tls",
+            None => "auto",
+            Some(SipTransport::Udp) => "udp",
+            Some(SipTransport::Tcp) => "tcp",
+            Some(SipTransport::Tls) => "tls",
         })
+    }
+}
+
+/// A name server: an address, and a port if it is not 53.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameServer(pub(crate) SocketAddr);
+
+impl std::str::FromStr for NameServer {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let usual = text.parse().map(|address| SocketAddr::new(address, 53));
+        usual
+            .or_else(|_| text.parse())
+            .map(NameServer)
+            .map_err(|_| ())
+    }
+}
+
+impl std::fmt::Display for NameServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -216,9 +260,14 @@ impl std::fmt::Display for ProfileName {
 text_value!(ProfileName, "\"gm\"");
 text_value!(
     Peer,
-    "a host and a port, like \"pcscf.example.com:5060\" or \"192.0.2.10:5060\""
+    "a host and a port, like \"pcscf.example.com:5060\" or \"192.0.2.10:5060\", or a domain \
+     whose records say it, like \"ims.example.com\""
 );
-text_value!(Transport, "\"udp\", \"tcp\" or \"tls\"");
+text_value!(Transport, "\"auto\", \"udp\", \"tcp\" or \"tls\"");
+text_value!(
+    NameServer,
+    "an address, like \"192.0.2.53\", or one with a port"
+);
 text_value!(Domain, "a domain, like \"ims.example.com\"");
 /// An audio codec by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,7 +337,7 @@ impl Ims {
                 "home_domains: is missing; say whose users may log in, like [\"ims.example.com\"]",
             );
         }
-        if self.transport.0 == SipTransport::Tls && self.authorities.is_none() {
+        if self.transport.0 == Some(SipTransport::Tls) && self.authorities.is_none() {
             fault("authorities: transport = \"tls\" needs the certificates to believe");
         }
         if self.address.is_some_and(|address| address.is_unspecified()) {
@@ -302,8 +351,25 @@ impl Ims {
         Some(NextHop {
             host: pcscf.host,
             port: pcscf.port,
-            transport: self.transport.0,
+            transports: self.transports(),
+            family: AddressFamily::default(),
         })
+    }
+
+    /// Which transports may be used, the usual one first.
+    fn transports(&self) -> Vec<SipTransport> {
+        match self.transport.0 {
+            Some(transport) => vec![transport],
+            None if self.authorities.is_some() => {
+                vec![SipTransport::Udp, SipTransport::Tcp, SipTransport::Tls]
+            }
+            None => vec![SipTransport::Udp, SipTransport::Tcp],
+        }
+    }
+
+    /// The name servers to ask; none are the system's.
+    pub(crate) fn name_servers(&self) -> Vec<SocketAddr> {
+        self.name_servers.iter().map(|server| server.0).collect()
     }
 
     /// The network as signaling knows it; `None` if a setting without default is missing.
@@ -319,6 +385,7 @@ impl Ims {
         tenant.registration.count = self.registrations;
         tenant.registration.private_identity = self.private_identity.0;
         tenant.registration.answer_time = self.answer_time;
+        tenant.probes = self.probes;
         Some(tenant)
     }
 }

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn every_fault_is_told_at_once_with_its_line() {
         let text = "[acces]\nlisten = []\n[access]\nlisen = [\"0.0.0.0:443\"]\ntls = \"yes\"\n\
-            ping_after = \"10 parsecs\"\n[ims]\npcscf = \"192.0.2.10\"\nports = \"9-1\"\n\
+            ping_after = \"10 parsecs\"\n[ims]\npcscf = \"192.0.2.10:x\"\nports = \"9-1\"\n\
             home_domains = [\"ims.test\", 7]\n[media]\nims_ports = 4\n";
         assert_eq!(
             faults(text),
@@ -221,7 +221,8 @@ mod tests {
                 "line 6: [access] ping_after: must be a time like \"250ms\", \"10s\", \"5m\" or \
                  \"4h\"",
                 "line 8: [ims] pcscf: must be a host and a port, like \"pcscf.example.com:5060\" \
-                 or \"192.0.2.10:5060\"",
+                 or \"192.0.2.10:5060\", or a domain whose records say it, like \
+                 \"ims.example.com\"",
                 "line 9: [ims] ports: must be a range of ports, like \"20000-29999\"",
                 "line 10: [ims] home_domains: each item must be a domain, like \
                  \"ims.example.com\"",
@@ -340,8 +341,8 @@ mod tests {
             .map(|tenant| (tenant.name.as_str(), tenant.domains[0].as_str()))
             .collect();
         assert_eq!(seen, [("one", "one.test"), ("two", "two.test")]);
-        let transports = [told[0].next_hop.transport, told[1].next_hop.transport];
-        assert_eq!(transports, [SipTransport::Tcp, SipTransport::Udp]);
+        let transports = [0, 1].map(|n: usize| told[n].next_hop.transports.clone());
+        assert_eq!(transports, [[SipTransport::Tcp], [SipTransport::Udp]]);
         assert_eq!(told[1].registration.count, 7, "as [ims] has it");
     }
 
