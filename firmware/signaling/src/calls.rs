@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use iq::Leg;
 
 use crate::Signaling;
+use crate::config::{ForeignIdentity, MwConfig};
 use crate::event::{Breach, Event, Origin};
 use crate::id::{EndpointId, FlowId};
+use crate::identity::PublicIdentity;
 use crate::message::{HeaderName, Headers, Method, NameAddr, Request, SipUri, Uri};
 use crate::reach::Ways;
 use crate::registration::Binding;
@@ -16,6 +18,7 @@ use crate::session::Target;
 use crate::sessions::NewCall;
 use crate::shutdown::Phase;
 use crate::transaction::{Peer, ServerTransactionId};
+use crate::visited::Visited;
 
 impl Signaling {
     /// A request inside a call, from either side. It must come from the call's own user:
@@ -75,10 +78,16 @@ impl Signaling {
         if let Some(taken) = self.take_replacement(&peer, Leg::Access, transaction, &invite) {
             return taken;
         }
+        let icid = self.link.token();
         let from = invite.headers.from()?;
         let wish = wish_of(&invite.headers, &from);
         let binding = self.speaker(flow, &wish).ok_or(Rejection::Unregistered)?;
         let callee = self.ims_target(binding, &invite, from, &wish)?;
+        let asserted = binding.asserted(binding.served_identity(Some(&wish)));
+        let (mw, at) = (self.mw_of(binding), binding.address());
+        let visited = mw
+            .zip(at)
+            .map(|(mw, at)| Visited::calling(&mw, at, &icid, asserted));
         let (tenant, binding) = (binding.tenant(), binding.id());
         self.admit(binding)?;
         if let Ways::Resting(time) = self.link.ways(tenant) {
@@ -86,6 +95,7 @@ impl Signaling {
         }
         let call = NewCall {
             tenant,
+            visited,
             binding,
             hop: None,
             caller: Leg::Access,
@@ -112,23 +122,26 @@ impl Signaling {
         if invite.headers.has(&HeaderName::Replaces) {
             return Err(Rejection::NoDialog); // RFC 3891 §3.
         }
-        let binding = self
-            .registrations
-            .of_endpoint(endpoint)
-            .ok_or(Rejection::NotHere)?;
-        if !binding.is_target(&invite.uri) {
-            return Err(Rejection::NotHere);
-        }
+        let icid = self.link.token();
+        let tokens = &self.link.flow_tokens;
+        let binding = self.registrations.target_of(endpoint, &invite, tokens)?;
         let target = binding
             .access_target()
             .ok_or(Rejection::FlowFailed)?
             .clone();
         binding.flow().ok_or(Rejection::FlowFailed)?;
-        let callee = self.access_target(binding, target, &invite)?;
+        let called = called_identity(binding, &invite).clone();
+        let callee = self.access_target(binding, target, &called, &invite)?;
+        let (mw, at) = (self.mw_of(binding), binding.address());
+        let asserted = binding.asserted(&called);
+        let visited = mw
+            .zip(at)
+            .map(|(mw, at)| Visited::called(&mw, at, &icid, &invite.headers, asserted));
         let (tenant, binding) = (binding.tenant(), binding.id());
         self.admit(binding)?;
         let call = NewCall {
             tenant,
+            visited,
             binding,
             hop: hop_of(peer).and_then(|from| self.link.reach.hop_at(tenant, from)),
             caller: Leg::Ims,
@@ -155,6 +168,12 @@ impl Signaling {
         }
     }
 
+    /// What the box is told as this user's P-CSCF, if it is that.
+    fn mw_of(&self, binding: &Binding) -> Option<MwConfig> {
+        let tenant = self.link.config.tenant(binding.tenant());
+        tenant.profile.mw().cloned()
+    }
+
     /// Which registration of a connection a call is made by: the one whose identity is
     /// wished for, else the first. The wish decides nothing but that.
     fn speaker(&self, flow: FlowId, wish: &Uri) -> Option<&Binding> {
@@ -167,7 +186,8 @@ impl Signaling {
     }
 
     /// How the IMS is called. The caller is one of his own identities, whatever From and
-    /// P-Preferred-Identity say; a Route of the browser counts for nothing.
+    /// P-Preferred-Identity say; a Route of the browser counts for nothing. Who wants to be
+    /// anonymous is so in From alone, RFC 3323 §4.1.1.3: the core knows him.
     fn ims_target(
         &self,
         binding: &Binding,
@@ -180,16 +200,28 @@ impl Signaling {
         let uri = dialled(&invite.uri)?;
         let mut headers = Headers::new();
         self.pass_replaces(invite, &mut headers)?;
+        let mw = self.link.config.tenant(binding.tenant()).profile.mw();
+        let is_anonymous = is_anonymous(wish);
+        let is_refused = mw.is_some_and(|mw| mw.foreign_identity == ForeignIdentity::Refuse);
+        if is_refused && !is_anonymous && !binding.owns(wish) {
+            return Err(Rejection::NotYours);
+        }
         let preferred = NameAddr::new(identity.clone());
-        headers.push(HeaderName::PPreferredIdentity, preferred.to_string());
-        Ok(Target {
-            from: NameAddr {
+        if mw.is_none() {
+            headers.push(HeaderName::PPreferredIdentity, preferred.to_string());
+        }
+        let from = match NameAddr::parse(ANONYMOUS).filter(|_| mw.is_some() && is_anonymous) {
+            Some(anonymous) => anonymous,
+            None => NameAddr {
                 display: from.display,
                 ..preferred
             },
+        };
+        Ok(Target {
+            from,
             to: NameAddr::new(uri.clone()),
             uri,
-            routes: binding.routes(),
+            routes: binding.routes(&self.link.config),
             headers,
         })
     }
@@ -213,6 +245,7 @@ impl Signaling {
         &self,
         binding: &Binding,
         target: Uri,
+        called: &PublicIdentity,
         invite: &Request,
     ) -> Result<Target, Rejection> {
         let from = invite.headers.from()?;
@@ -220,7 +253,7 @@ impl Signaling {
             display: from.display,
             ..NameAddr::new(self.shown(&from.uri, binding))
         };
-        let own = Uri::parse(binding.identity().reveal()).expect("an identity is a URI");
+        let own = Uri::parse(called.reveal()).expect("an identity is a URI");
         Ok(Target {
             uri: target,
             from,
@@ -264,6 +297,24 @@ impl Signaling {
         self.link.event(Event::Security { origin, breach });
     }
 }
+
+/// Which of a user's identities is called: the core says it in P-Called-Party-ID, because the
+/// Request-URI is a Contact by then (RFC 7315 §4.2). It must be one of his own.
+fn called_identity<'a>(binding: &'a Binding, invite: &Request) -> &'a PublicIdentity {
+    let said = invite.headers.p_called_party_id().ok().flatten();
+    let said = said.and_then(|said| PublicIdentity::of_uri(&said.0.uri));
+    let mut own = binding.identities().iter();
+    own.find(|own| Some(*own) == said.as_ref())
+        .unwrap_or(binding.identity())
+}
+
+/// RFC 3323 §4.1.1.3.
+fn is_anonymous(uri: &Uri) -> bool {
+    let host = uri.as_sip().map(SipUri::host_text);
+    host.is_some_and(|host| host.eq_ignore_ascii_case("anonymous.invalid"))
+}
+
+const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
 /// The tag in To of a request inside a call; none for what begins something.
 pub(crate) fn dialog_tag(request: &Request) -> Option<String> {

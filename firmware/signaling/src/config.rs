@@ -1,5 +1,6 @@
 //! What an operator decides about the control plane, already checked and typed.
 
+mod mw;
 mod services;
 mod tenant;
 
@@ -7,9 +8,12 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use iq::Private;
+
 use crate::id::SipTransport;
 use crate::sdp::CodecPolicy;
 
+pub use mw::{ForeignIdentity, MwConfig};
 pub use services::{PreconditionPolicy, ServiceConfig};
 pub use tenant::{Login, PrivateIdentityRule, Profile, RegistrationConfig, Tenant, TenantId};
 
@@ -23,6 +27,9 @@ pub struct Config {
     /// The host name that browsers see in Contact and Via of the box. It is never
     /// resolved: RFC 7118 §5.2 routes by the connection.
     pub access_host: HostName,
+    /// Seals the flow tokens in Path. What was registered before the box started anew is
+    /// still reached by it; without one the box makes a key of its own at each start.
+    pub flow_key: Option<Private<[u8; 32]>>,
     /// WebSocket connections.
     pub flows: FlowConfig,
     /// Calls.
@@ -46,6 +53,7 @@ impl Config {
             product: concat!("Gatehouse/", env!("CARGO_PKG_VERSION")).to_owned(),
             access_host: HostName::parse("gatehouse.invalid")
                 .expect("a literal that is a host name"),
+            flow_key: None,
             flows: FlowConfig::default(),
             calls: CallConfig::default(),
             services: ServiceConfig::default(),

@@ -26,9 +26,13 @@ impl Signaling {
     pub(crate) fn take(&mut self, input: Input) {
         let now = self.link.instant();
         match input {
-            Input::FlowOpened { flow, remote } => {
+            Input::FlowOpened {
+                flow,
+                remote,
+                is_secure,
+            } => {
                 self.link.counters.flows_opened += 1;
-                if let Err(closing) = self.flows.handle_opened(flow, remote, now) {
+                if let Err(closing) = self.flows.handle_opened(flow, remote, is_secure, now) {
                     self.say_goodbye(flow, closing);
                 }
             }
@@ -77,6 +81,7 @@ impl Signaling {
             Input::Resolved { query, resolution } => {
                 let reach = &mut self.link.reach;
                 if let Some(tenant) = reach.handle_resolved(query, &resolution, now) {
+                    self.link.go_on(tenant);
                     self.registrations.handle_resolved(tenant, &mut self.link);
                 }
             }
@@ -94,6 +99,8 @@ impl Signaling {
         loop {
             if let Some(output) = self.link.transactions.poll_output() {
                 self.take_transaction_output(output);
+            } else if let Some(transaction) = self.link.pop_stranded() {
+                self.take_failure(transaction, Failure::Transport);
             } else if let Some(change) = self.registrations.pop_change() {
                 self.apply(change);
             } else if let Some((flow, closing)) = self.closings.pop_front() {
@@ -141,10 +148,7 @@ impl Signaling {
         from: SocketAddr,
         bytes: &Bytes,
     ) {
-        let config = &self.link.config;
-        let is_trusted = self
-            .registrations
-            .is_core(endpoint, from.ip(), config, &self.link.reach);
+        let is_trusted = self.registrations.is_core(endpoint, from.ip(), &self.link);
         if !is_trusted {
             self.link.counters.ims_untrusted += 1;
             return self.link.event(Event::Security {
@@ -316,8 +320,9 @@ impl Signaling {
         request: Request,
     ) -> Result<(), Rejection> {
         if request.method == Method::Register {
+            let (is_secure, link) = (self.flows.is_secure(flow), &mut self.link);
             self.registrations
-                .handle_register(flow, transaction, request, &mut self.link);
+                .handle_register(flow, is_secure, transaction, request, link);
             return Ok(());
         }
         if !self.flows.is_registered(flow) {

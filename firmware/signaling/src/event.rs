@@ -227,6 +227,20 @@ pub struct CallRecord {
     pub codec: Option<PayloadFormat>,
     /// What the media plane counted; `None` if it never reported.
     pub report: Option<Box<SessionReport>>,
+    /// What the core's charging records have in common with this one, where the box is a
+    /// part of the core.
+    pub charging: Option<Charging>,
+}
+
+/// What joins the charging records of one call, RFC 7315 §4.6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charging {
+    /// The ICID.
+    pub icid: String,
+    /// The network that the call came from.
+    pub orig_ioi: Option<String>,
+    /// The network that answered.
+    pub term_ioi: Option<String>,
 }
 
 /// How a call ended.

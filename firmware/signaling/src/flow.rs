@@ -26,6 +26,7 @@ pub(crate) struct Flows {
 #[derive(Debug)]
 struct Flow {
     _remote: Private<SocketAddr>,
+    is_secure: bool,
     state: State,
     /// Requests that were turned away before the first registration.
     failed: u32,
@@ -106,6 +107,7 @@ impl Flows {
         &mut self,
         flow: FlowId,
         remote: Private<SocketAddr>,
+        is_secure: bool,
         now: Instant,
     ) -> Result<(), Closing> {
         if self.table.len() >= self.config.count {
@@ -115,6 +117,7 @@ impl Flows {
             flow,
             Flow {
                 _remote: remote,
+                is_secure,
                 state: State::Unauthenticated,
                 failed: 0,
                 malformed: 0,
@@ -225,6 +228,11 @@ impl Flows {
         self.table.contains_key(&flow)
     }
 
+    /// Whether a connection came by TLS.
+    pub(crate) fn is_secure(&self, flow: FlowId) -> bool {
+        self.table.get(&flow).is_some_and(|flow| flow.is_secure)
+    }
+
     pub(crate) fn is_registered(&self, flow: FlowId) -> bool {
         self.table.get(&flow).is_some_and(Flow::is_registered)
     }
@@ -264,7 +272,7 @@ mod tests {
         let start = Instant::now();
         let mut flows = Flows::new(FlowConfig::default());
         let remote = Private::new(SocketAddr::from(([192, 0, 2, 1], 5000)));
-        assert_eq!(flows.handle_opened(FlowId(1), remote, start), Ok(()));
+        assert_eq!(flows.handle_opened(FlowId(1), remote, true, start), Ok(()));
         (flows, start)
     }
 

@@ -17,6 +17,8 @@ pub enum Input {
         flow: FlowId,
         /// Who connected.
         remote: Private<SocketAddr>,
+        /// Whether it came by TLS.
+        is_secure: bool,
     },
     /// One WebSocket message, text or binary.
     FlowMessage {

@@ -10,6 +10,7 @@ pub mod dialog;
 mod dispatch;
 pub mod event;
 mod flow;
+mod flow_token;
 pub mod id;
 pub mod identity;
 mod input;
@@ -27,6 +28,7 @@ pub mod session;
 mod sessions;
 mod shutdown;
 pub mod transaction;
+mod visited;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -39,7 +41,7 @@ pub use counters::Counters;
 pub use event::Event;
 pub use id::{EndpointId, FlowId, QueryId, SipTransport};
 pub use input::{Input, OpenFailure};
-pub use output::Output;
+pub use output::{EndpointKind, Output};
 
 use flow::{Closing, Flows};
 use link::Link;
@@ -65,13 +67,15 @@ impl Signaling {
     /// controller from earlier ones; `rng` is all the chance it has.
     #[must_use]
     pub fn new(config: Config, epoch: u64, rng: ChaCha20Rng) -> Self {
+        let flows = Flows::new(config.flows.clone());
+        let mut link = Link::new(config, rng);
         Signaling {
-            flows: Flows::new(config.flows.clone()),
-            registrations: Registrations::new(&config),
+            flows,
+            registrations: Registrations::new(&mut link),
             sessions: Sessions::new(epoch),
             closings: VecDeque::new(),
             phase: Phase::Serving,
-            link: Link::new(config, rng),
+            link,
         }
     }
 
@@ -90,6 +94,7 @@ impl Signaling {
         let instant = now.monotonic;
         self.link.transactions.handle_timeout(instant);
         for tenant in self.link.handle_timeout() {
+            self.link.go_on(tenant);
             self.registrations.handle_resolved(tenant, &mut self.link);
         }
         self.settle();

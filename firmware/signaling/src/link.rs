@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use iq::{Leg, Now, SessionId};
+use iq::{Leg, Now, Private, SessionId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
@@ -13,12 +13,13 @@ use crate::config::{Config, TenantId};
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
 use crate::event::Event;
+use crate::flow_token::FlowTokens;
 use crate::id::{EndpointId, FlowId, SipTransport};
 use crate::message::headers::{Via, ViaTransport};
-use crate::message::{HeaderName, Headers, Host, Method, Request, Response};
+use crate::message::{HeaderName, Headers, Host, Method, Request, Response, Uri};
 use crate::output::Output;
 use crate::policy::Policies;
-use crate::reach::{Hop, Reach};
+use crate::reach::{Hop, Reach, Way};
 use crate::reaching::Spare;
 use crate::registration::{BindingId, ImsPath};
 use crate::transaction::{ClientTransactionId, Failure, Peer, ServerTransactionId, Transactions};
@@ -31,6 +32,10 @@ pub(crate) struct Link {
     pub(crate) policies: Policies,
     pub(crate) counters: Counters,
     pub(crate) rng: ChaCha20Rng,
+    pub(crate) flow_tokens: FlowTokens,
+    parked: BTreeMap<ClientTransactionId, Parked>,
+    /// Requests that nobody knew the way for.
+    stranded: VecDeque<ClientTransactionId>,
     pub(crate) transactions: Transactions,
     pub(crate) reach: Reach,
     endpoints: u64,
@@ -64,6 +69,16 @@ pub(crate) enum Heard {
     Stray,
 }
 
+/// A request, or an ACK, that waits for a name to be looked up.
+#[derive(Debug)]
+struct Parked {
+    /// Nobody, for an ACK.
+    owner: Option<Owner>,
+    path: ImsPath,
+    request: Request,
+    give_up_at: Instant,
+}
+
 /// A request that was sent.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -83,8 +98,12 @@ pub(crate) struct Client {
 
 impl Link {
     pub(crate) fn new(config: Config, rng: ChaCha20Rng) -> Self {
+        let key = config.flow_key.clone().unwrap_or_else(|| fresh_key(&rng));
         Link {
             now: None,
+            flow_tokens: FlowTokens::new(&key),
+            parked: BTreeMap::new(),
+            stranded: VecDeque::new(),
             policies: Policies::new(&config),
             counters: Counters::default(),
             rng,
@@ -137,6 +156,137 @@ impl Link {
         self.start(going, peer, request)
     }
 
+    /// Sends a request other than REGISTER where its Route leads, which may have to be
+    /// looked up first.
+    pub(crate) fn send_by_route(
+        &mut self,
+        owner: Owner,
+        path: &ImsPath,
+        request: Request,
+    ) -> ClientTransactionId {
+        match self.path_by_route(path, &request) {
+            Some(Ok(path)) => self.send_to_ims(owner, &path, request),
+            pending => {
+                let first = self.transactions.reserve();
+                self.park(first, Some(owner), *path, request);
+                if pending.is_none() {
+                    self.strand(first);
+                }
+                first
+            }
+        }
+    }
+
+    /// The path that a request takes by its own Route: `Err` if a name has to be looked up
+    /// first, `None` if it leads nowhere.
+    fn path_by_route(&mut self, path: &ImsPath, request: &Request) -> Option<Result<ImsPath, ()>> {
+        let routes = request.headers.routes().unwrap_or_default();
+        let target = routes.into_iter().next().map(|route| route.uri);
+        let target = target.as_ref().unwrap_or(&request.uri);
+        let now = self.instant();
+        match self.reach.way(path.tenant, target, now, &mut self.rng) {
+            Way::To(hop) => Some(Ok(ImsPath {
+                remote: hop.address,
+                transport: hop.transport,
+                ..*path
+            })),
+            Way::Wait => Some(Err(())),
+            Way::Nowhere => None,
+            // The I-CSCF finds the way for what names none, like a telephone number.
+            Way::Unnamed => Some(Ok(*path)),
+        }
+    }
+
+    /// The core says in a Service-Route where it is to be reached.
+    pub(crate) fn name_core(&mut self, tenant: TenantId, uri: &Uri) {
+        let now = self.instant();
+        self.reach.name_core(tenant, uri, now);
+    }
+
+    fn park(
+        &mut self,
+        first: ClientTransactionId,
+        owner: Option<Owner>,
+        path: ImsPath,
+        request: Request,
+    ) {
+        let answer_time = self.config.tenant(path.tenant).registration.answer_time;
+        let parked = Parked {
+            owner,
+            path,
+            request,
+            give_up_at: self.instant() + answer_time,
+        };
+        self.parked.insert(first, parked);
+    }
+
+    /// More is known of where names lead to: what waited for that goes on.
+    pub(crate) fn go_on(&mut self, tenant: TenantId) {
+        let waits = |(first, parked): (&ClientTransactionId, &Parked)| {
+            (parked.path.tenant == tenant).then_some(*first)
+        };
+        for first in self.parked.iter().filter_map(waits).collect::<Vec<_>>() {
+            let Some(parked) = self.parked.remove(&first) else {
+                continue;
+            };
+            match self.path_by_route(&parked.path, &parked.request) {
+                Some(Ok(path)) => self.send_parked(first, &path, parked),
+                Some(Err(())) => {
+                    self.parked.insert(first, parked);
+                }
+                None => {
+                    self.parked.insert(first, parked);
+                    self.strand(first);
+                }
+            }
+        }
+    }
+
+    fn send_parked(&mut self, first: ClientTransactionId, path: &ImsPath, parked: Parked) {
+        let (peer, request) = self.address(path, parked.request);
+        let Some(owner) = parked.owner else {
+            return self.deliver(&peer, request.to_bytes());
+        };
+        let is_moved = peer != path.peer(path.transport);
+        self.counters.requests_moved_to_stream += u64::from(is_moved);
+        let going = Going {
+            hop: Some(path.hop()),
+            first: Some(first),
+            fallback: is_moved.then(|| Box::new((*path, request.clone()))),
+            ..Going::plain(owner)
+        };
+        self.start(going, peer, request);
+    }
+
+    fn strand(&mut self, first: ClientTransactionId) {
+        let Some(parked) = self.parked.remove(&first) else {
+            return;
+        };
+        if let Some(owner) = parked.owner {
+            let client = Client {
+                owner,
+                first,
+                is_invite: parked.request.method == Method::Invite,
+                hop: None,
+                fallback: None,
+                spare: None,
+                is_superseded: false,
+            };
+            self.clients.insert(first, client);
+            self.stranded.push_back(first);
+        }
+    }
+
+    /// A request that came to nothing before it was sent.
+    pub(crate) fn pop_stranded(&mut self) -> Option<ClientTransactionId> {
+        self.stranded.pop_front()
+    }
+
+    /// Learns that all users of a tenant share an endpoint.
+    pub(crate) fn shares(&mut self, endpoint: EndpointId) {
+        self.transactions.share(endpoint);
+    }
+
     /// Sends a request to a browser.
     pub(crate) fn send_to_flow(
         &mut self,
@@ -155,6 +305,18 @@ impl Link {
         self.deliver(&peer, request.to_bytes());
     }
 
+    /// The same, where its Route leads.
+    pub(crate) fn acknowledge_by_route(&mut self, path: &ImsPath, request: Request) {
+        match self.path_by_route(path, &request) {
+            Some(Ok(path)) => self.acknowledge_to_ims(&path, request),
+            Some(Err(())) => {
+                let first = self.transactions.reserve();
+                self.park(first, None, *path, request);
+            }
+            None => {} // Nobody is there; the 2xx will come again.
+        }
+    }
+
     /// Sends an ACK to a 2xx to a browser.
     pub(crate) fn acknowledge_to_flow(&mut self, flow: FlowId, mut request: Request) {
         let via = self.access_via();
@@ -164,6 +326,9 @@ impl Link {
 
     /// Cancels an INVITE, RFC 3261 §9.1; it still gets its final response.
     pub(crate) fn cancel(&mut self, invite: ClientTransactionId, extra: &Headers) {
+        if self.parked.contains_key(&invite) {
+            return self.strand(invite);
+        }
         let running = self.renamed.get(&invite).copied().unwrap_or(invite);
         let extra = extra.iter().cloned().collect();
         let now = self.instant();
@@ -226,6 +391,13 @@ impl Link {
     pub(crate) fn token(&mut self) -> String {
         let (a, b) = (self.rng.next_u64(), self.rng.next_u32());
         format!("{a:016x}{b:08x}")
+    }
+
+    /// 128 bits that nobody guesses.
+    pub(crate) fn chance(&mut self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
     }
 
     /// A moment within an interval, so that many clients do not come back at once.
@@ -298,6 +470,7 @@ impl Link {
 
     /// Nobody waits for this request any more; not for INVITE.
     pub(crate) fn abandon(&mut self, first: ClientTransactionId) {
+        self.parked.remove(&first);
         let running = self.renamed.get(&first).copied().unwrap_or(first);
         self.transactions.abandon(running);
         self.forget(running);
@@ -306,6 +479,12 @@ impl Link {
     /// Does what is due; the answer is whose questions to the name service were given up.
     pub(crate) fn handle_timeout(&mut self) -> Vec<TenantId> {
         let now = self.instant();
+        let is_due = |(first, parked): (&ClientTransactionId, &Parked)| {
+            (parked.give_up_at <= now).then_some(*first)
+        };
+        for first in self.parked.iter().filter_map(is_due).collect::<Vec<_>>() {
+            self.strand(first);
+        }
         while let Some(transaction) = self.retiring.take_due(now) {
             self.forget(transaction);
         }
@@ -323,7 +502,8 @@ impl Link {
             self.patience.next(),
             self.reach.poll_timeout(),
         ];
-        next.into_iter().flatten().min()
+        let parked = self.parked.values().map(|parked| parked.give_up_at);
+        parked.chain(next.into_iter().flatten()).min()
     }
 
     /// A request that was sent and has no final answer yet.
@@ -398,7 +578,7 @@ impl Link {
     }
 
     fn ims_via(&mut self, path: &ImsPath, transport: SipTransport) -> Via {
-        let host = Host::from(path.local.ip());
+        let host = self.config.tenant(path.tenant).own_host(path.local.ip());
         let mut via = Via::new(transport, host, Some(path.local.port()), &self.token());
         via.params.set_flag("rport");
         via
@@ -436,6 +616,17 @@ impl Going {
         }
     }
 }
+/// A key for this life of the box alone.
+fn fresh_key(rng: &ChaCha20Rng) -> Private<[u8; 32]> {
+    let mut rng = rng.clone();
+    rng.set_stream(KEY_STREAM);
+    let mut key = [0; 32];
+    rng.fill_bytes(&mut key);
+    Private::new(key)
+}
+
+/// Chance that nothing else is drawn from.
+const KEY_STREAM: u64 = 1 << 32;
 
 /// The longest request that goes by datagram, RFC 3261 §18.1.1.
 const DATAGRAM_MAX: usize = 1300;

@@ -28,14 +28,15 @@ pub enum Output {
         /// What a developer reads in the browser's console.
         reason: &'static str,
     },
-    /// Open a port number of its own towards the IMS, for UDP and for the stream
-    /// transports; answered by `Opened` or `OpenFailed`. A number that was closed should
-    /// be used again as late as possible: cores tell users apart by it.
+    /// Open a port number towards the IMS, for UDP and for the stream transports; answered
+    /// by `Opened` or `OpenFailed`.
     Open {
         /// Its name from now on.
         endpoint: EndpointId,
         /// In whose network.
         tenant: TenantId,
+        /// Which port number.
+        kind: EndpointKind,
     },
     /// Close an endpoint after what is queued on it was sent.
     Close {
@@ -69,4 +70,17 @@ pub enum Output {
     /// Nothing is left, the shell may stop: some time after `Deregister`, or after `Drain`
     /// when the last call has ended and everybody is de-registered.
     Idle,
+}
+
+/// Which port number an endpoint has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointKind {
+    /// One of its own out of the tenant's range. A number that was closed should be used
+    /// again as late as possible: cores tell users apart by it.
+    Own,
+    /// This one, which all users of the tenant share.
+    Shared {
+        /// The number.
+        port: u16,
+    },
 }

@@ -15,8 +15,8 @@ use crate::event::Event;
 use crate::id::EndpointId;
 use crate::link::{Client, Going, Heard, Link, Owner};
 use crate::message::headers::CSeq;
-use crate::message::{HeaderName, Host, Method, NameAddr, Request, Response, SipUri, StatusCode};
-use crate::output::Output;
+use crate::message::{HeaderName, Method, NameAddr, Request, Response, SipUri, StatusCode};
+use crate::output::{EndpointKind, Output};
 use crate::reach::{Hop, Prober, Standing, Ways};
 use crate::registration::ImsPath;
 use crate::transaction::{ClientTransactionId, Failure};
@@ -267,12 +267,21 @@ impl Link {
                 continue;
             };
             match self.reach.prober(tenant) {
-                Prober::Open(endpoint, local) => self.send_probe(endpoint, local, hop),
+                Prober::Open(endpoint, local) => self.send_probe(tenant, endpoint, local, hop),
                 Prober::Opening(_) => self.reach.postpone_probe(hop, now),
+                // The port that all users share will do, once it is open.
+                Prober::None if self.config.tenant(tenant).profile.mw().is_some() => {
+                    self.reach.postpone_probe(hop, now);
+                }
                 Prober::None => {
                     let endpoint = self.endpoint();
                     self.reach.open_prober(tenant, endpoint);
-                    self.push(Output::Open { endpoint, tenant });
+                    let kind = EndpointKind::Own;
+                    self.push(Output::Open {
+                        endpoint,
+                        tenant,
+                        kind,
+                    });
                     self.reach.postpone_probe(hop, now);
                 }
             }
@@ -280,8 +289,9 @@ impl Link {
     }
 
     /// RFC 3261 §11: whatever it answers, it is there.
-    fn send_probe(&mut self, endpoint: EndpointId, local: SocketAddr, hop: Hop) {
-        let own = SipUri::new(&Host::from(local.ip()), Some(local.port()));
+    fn send_probe(&mut self, tenant: TenantId, endpoint: EndpointId, local: SocketAddr, hop: Hop) {
+        let host = self.config.tenant(tenant).own_host(local.ip());
+        let own = SipUri::new(&host, Some(local.port()));
         let tag = self.token();
         let mut request = Request::new(Method::Options, hop.uri());
         let headers = &mut request.headers;
@@ -296,6 +306,7 @@ impl Link {
         });
         headers.push(HeaderName::Contact, NameAddr::new(own).to_string());
         let path = ImsPath {
+            tenant,
             endpoint,
             local,
             remote: hop.address,

@@ -26,6 +26,12 @@ pub enum Rejection {
     /// Another connection holds this registration, and the core did not ask for proof.
     #[error("Registered On Another Connection")]
     NotProven,
+    /// A flow token that this box has not made.
+    #[error("Bad Flow Token")]
+    BadFlowToken,
+    /// The caller is not whom he wants to be.
+    #[error("Identity Not Yours")]
+    NotYours,
     /// Nobody of this name is here.
     #[error("Not Here")]
     NotHere,
@@ -79,6 +85,9 @@ pub enum Rejection {
     /// The user's browser is away.
     #[error("Browser Away")]
     FlowFailed,
+    /// The browser's connection that a flow token names is gone, RFC 5626 §5.3.1.
+    #[error("Flow Failed")]
+    FlowGone,
     /// An earlier REGISTER of the same user is still under way.
     #[error("Registration In Progress")]
     InProgress,
@@ -99,6 +108,8 @@ impl Rejection {
             Rejection::Unregistered
             | Rejection::ForeignIdentity
             | Rejection::ForeignDomain
+            | Rejection::BadFlowToken
+            | Rejection::NotYours
             | Rejection::NotProven => StatusCode::FORBIDDEN,
             Rejection::NotHere => StatusCode::NOT_FOUND,
             Rejection::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -111,6 +122,7 @@ impl Rejection {
             Rejection::TooManyCalls | Rejection::AlreadyAnswered => StatusCode::BUSY_HERE,
             Rejection::OnlyInCall => StatusCode::FORBIDDEN,
             Rejection::FlowFailed => StatusCode::TEMPORARILY_UNAVAILABLE,
+            Rejection::FlowGone => StatusCode::FLOW_FAILED,
             // Not 503: the browser would turn away from the box (RFC 3261 §16.7).
             Rejection::InProgress | Rejection::UnusableChallenge | Rejection::CoreBusy(_) => {
                 StatusCode::SERVER_INTERNAL_ERROR
@@ -142,6 +154,9 @@ impl Rejection {
             | Rejection::ForeignIdentity
             | Rejection::ForeignDomain
             | Rejection::NotProven
+            | Rejection::BadFlowToken
+            | Rejection::NotYours
+            | Rejection::FlowGone
             | Rejection::NotHere
             | Rejection::UnsupportedScheme
             | Rejection::NoDialog

@@ -19,6 +19,7 @@ use crate::reach::Hop;
 use crate::registration::{Binding, BindingId, ImsPath, Registrations};
 use crate::session::{Outside, Session, Target};
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
+use crate::visited::Visited;
 
 /// Every call.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Sessions {
 struct Entry {
     session: Session,
     tenant: TenantId,
+    /// What is said of it in the core, where the box is a part of that.
+    visited: Option<Visited>,
     binding: BindingId,
     tags: Vec<(Leg, String)>,
     /// The server that the call went or came through.
@@ -73,10 +76,11 @@ impl Sessions {
             epoch: self.epoch,
             n: self.made,
         };
-        let (tenant, hop) = (call.tenant, call.hop);
+        let (tenant, hop, visited) = (call.tenant, call.hop, call.visited);
         let mut view = View {
             session: id,
             tenant,
+            visited: visited.as_ref(),
             binding: call.binding,
             hop: call.hop,
             link,
@@ -106,6 +110,7 @@ impl Sessions {
             Entry {
                 session,
                 tenant,
+                visited,
                 binding,
                 tags,
                 hop,
@@ -247,6 +252,10 @@ impl Sessions {
         link: &mut Link,
         registrations: &Registrations,
     ) {
+        let entry = self.table.get_mut(&id).filter(|_| leg == Leg::Ims);
+        if let Some(visited) = entry.and_then(|entry| entry.visited.as_mut()) {
+            visited.hear(&response.headers);
+        }
         self.with(id, link, registrations, |session, view| {
             session.handle_response(leg, transaction, response, view);
         });
@@ -371,6 +380,7 @@ impl Sessions {
             let mut view = View {
                 session: id,
                 tenant: entry.tenant,
+                visited: entry.visited.as_ref(),
                 binding: entry.binding,
                 hop: entry.hop,
                 link,
@@ -409,6 +419,8 @@ impl Sessions {
 #[derive(Debug)]
 pub(crate) struct NewCall {
     pub(crate) tenant: TenantId,
+    /// What is said of it in the core, where the box is a part of that.
+    pub(crate) visited: Option<Visited>,
     pub(crate) binding: BindingId,
     /// The server that it comes from, if it comes from one.
     pub(crate) hop: Option<Hop>,
@@ -422,6 +434,7 @@ pub(crate) struct NewCall {
 struct View<'a> {
     session: SessionId,
     tenant: TenantId,
+    visited: Option<&'a Visited>,
     binding: BindingId,
     hop: Option<Hop>,
     link: &'a mut Link,
@@ -504,6 +517,10 @@ impl Outside for View<'_> {
             }
             Leg::Ims => {
                 let path = self.ims_path(&request)?;
+                if let Some(visited) = self.visited {
+                    visited.dress_request(&request.method, &mut request.headers);
+                    return Some(self.link.send_by_route(owner, &path, request));
+                }
                 if begins_a_call(&request) {
                     let tenant = self.tenant;
                     return Some(self.link.send_call(owner, tenant, &path, request));
@@ -521,6 +538,9 @@ impl Outside for View<'_> {
         let path = self.ims_path(&request);
         match (leg, flow, path) {
             (Leg::Access, Some(flow), _) => self.link.acknowledge_to_flow(flow, request),
+            (Leg::Ims, _, Some(path)) if self.visited.is_some() => {
+                self.link.acknowledge_by_route(&path, request);
+            }
             (Leg::Ims, _, Some(path)) => self.link.acknowledge_to_ims(&path, request),
             (Leg::Access | Leg::Ims, _, _) => {} // Nobody is there; the 2xx will come again.
         }
@@ -530,8 +550,10 @@ impl Outside for View<'_> {
         self.link.cancel(invite, &headers);
     }
 
-    fn respond(&mut self, leg: Leg, transaction: ServerTransactionId, response: Response) {
-        let _ = leg; // The transaction knows where its request came from.
+    fn respond(&mut self, leg: Leg, transaction: ServerTransactionId, mut response: Response) {
+        if let Some(visited) = self.visited.filter(|_| leg == Leg::Ims) {
+            visited.dress_response(&mut response);
+        }
         self.link.respond(transaction, response);
     }
 
@@ -543,7 +565,10 @@ impl Outside for View<'_> {
         self.link.iq(command);
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, mut event: Event) {
+        if let Event::CallEnded(record) = &mut event {
+            record.charging = self.visited.map(Visited::charging);
+        }
         let counters = &mut self.link.counters;
         match &event {
             Event::CallStarted {

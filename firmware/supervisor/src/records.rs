@@ -193,6 +193,10 @@ struct Line {
     srtp: Option<&'static str>,
     access: Option<LegLine>,
     ims: Option<LegLine>,
+    /// Joins the record with the core's own.
+    icid: Option<String>,
+    orig_ioi: Option<String>,
+    term_ioi: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -214,6 +218,7 @@ struct DirectionLine {
 impl Line {
     fn of(record: &CallRecord, key: &hmac::Key) -> Self {
         let report = record.report.as_deref();
+        let charging = record.charging.as_ref();
         Line {
             session: record.session.to_string(),
             from: leg_name(record.from),
@@ -232,6 +237,9 @@ impl Line {
             srtp: report.and_then(|report| report.profile).map(profile_name),
             access: report.map(|report| LegLine::of(&report.access)),
             ims: report.map(|report| LegLine::of(&report.ims)),
+            icid: charging.map(|charging| charging.icid.clone()),
+            orig_ioi: charging.and_then(|charging| charging.orig_ioi.clone()),
+            term_ioi: charging.and_then(|charging| charging.term_ioi.clone()),
         }
     }
 }
@@ -289,8 +297,8 @@ fn fine_millis(time: Duration) -> f64 {
 }
 
 /// The key that hashes the parties: made once, and kept for as long as the folder lives.
-pub(crate) fn key(folder: &Path) -> io::Result<[u8; 32]> {
-    let path = folder.join("records.key");
+pub(crate) fn key(folder: &Path, name: &str) -> io::Result<[u8; 32]> {
+    let path = folder.join(name);
     if let Ok(kept) = fs::read(&path)
         && let Ok(key) = <[u8; 32]>::try_from(kept)
     {
@@ -371,6 +379,7 @@ mod tests {
             },
             codec: Some(iq::PayloadFormat::Pcma),
             report: Some(Box::default()),
+            charging: None,
         }
     }
 
@@ -461,8 +470,9 @@ mod tests {
     fn the_key_is_kept_and_private() {
         use std::os::unix::fs::PermissionsExt;
         let folder = Folder::new("key");
-        let first = key(&folder.0).unwrap();
-        assert_eq!(key(&folder.0).unwrap(), first);
+        let first = key(&folder.0, "records.key").unwrap();
+        assert_eq!(key(&folder.0, "records.key").unwrap(), first);
+        assert_ne!(key(&folder.0, "flow.key").unwrap(), first);
         let mode = fs::metadata(folder.0.join("records.key"))
             .unwrap()
             .permissions()

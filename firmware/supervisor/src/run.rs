@@ -378,6 +378,11 @@ fn signaling_settings(config: &Config, addresses: &[IpAddr]) -> anyhow::Result<s
         // A port of one version reaches no server of the other.
         tenant.next_hop.family = AddressFamily::of(*address);
     }
+    let key = records::key(&config.state.folder, "flow.key").unwrap_or_else(|error| {
+        tracing::warn!(%error, "the key of flow tokens is not kept: they change at restart");
+        fresh_seed()
+    });
+    settings.flow_key = Some(iq::Private::new(key));
     Ok(settings)
 }
 
@@ -462,7 +467,7 @@ fn recorder(config: &Config) -> anyhow::Result<Recorder> {
         file: config.records.path(&config.state),
         max_size: u64::from(config.records.max_megabytes) * 1024 * 1024,
         keep: config.records.keep,
-        key: records::key(&config.state.folder).unwrap_or_else(|error| {
+        key: records::key(&config.state.folder, "records.key").unwrap_or_else(|error| {
             tracing::warn!(%error, "the key of call records is not kept: hashes change at restart");
             fresh_seed()
         }),
@@ -477,7 +482,7 @@ async fn ims_address(network: &Tenant) -> anyhow::Result<IpAddr> {
     }
     let name_of = &network.name;
     let next_hop = network.ims.next_hop();
-    let next_hop = next_hop.with_context(|| format!("{name_of}: pcscf is missing"))?;
+    let next_hop = next_hop.with_context(|| format!("{name_of}: the next hop is missing"))?;
     let names = NameService::new(&network.ims.name_servers());
     let found = match first_server(&names, &next_hop, AddressFamily::V4).await {
         None => first_server(&names, &next_hop, AddressFamily::V6).await,

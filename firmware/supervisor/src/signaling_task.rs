@@ -136,10 +136,15 @@ impl<'a> Shell<'a> {
             Arrival::Opened {
                 flow,
                 remote,
+                is_secure,
                 sender,
             } => {
                 self.flows.insert(flow, sender);
-                Some(Input::FlowOpened { flow, remote })
+                Some(Input::FlowOpened {
+                    flow,
+                    remote,
+                    is_secure,
+                })
             }
             Arrival::Message { flow, bytes } => self
                 .flows
@@ -182,9 +187,11 @@ impl<'a> Shell<'a> {
                     sender.close(code, reason);
                 }
             }
-            Output::Open { endpoint, tenant } => {
-                return Some(self.endpoints.open(endpoint, tenant));
-            }
+            Output::Open {
+                endpoint,
+                tenant,
+                kind,
+            } => return Some(self.endpoints.open(endpoint, tenant, kind)),
             Output::Close { endpoint } => self.endpoints.close(endpoint),
             Output::Transmit {
                 endpoint,

@@ -13,7 +13,7 @@ use rand_core::{Rng, SeedableRng};
 use rustls_pki_types::ServerName;
 use signaling::config::TenantId;
 use signaling::reach::Question;
-use signaling::{EndpointId, Input, OpenFailure, QueryId, SipTransport};
+use signaling::{EndpointId, EndpointKind, Input, OpenFailure, QueryId, SipTransport};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -75,6 +75,7 @@ struct Pool {
 
 struct Endpoint {
     tenant: TenantId,
+    kind: EndpointKind,
     local: SocketAddr,
     udp: SipUdp,
     acceptor: AbortHandle,
@@ -152,7 +153,32 @@ impl Endpoints {
     }
 
     /// Does [`signaling::Output::Open`]; the answer is for signaling.
-    pub fn open(&mut self, id: EndpointId, tenant: TenantId) -> Input {
+    pub fn open(&mut self, id: EndpointId, tenant: TenantId, kind: EndpointKind) -> Input {
+        match kind {
+            EndpointKind::Own => self.open_own(id, tenant),
+            EndpointKind::Shared { port } => self.open_shared(id, tenant, port),
+        }
+    }
+
+    fn open_shared(&mut self, id: EndpointId, tenant: TenantId, port: u16) -> Input {
+        match self.bind(id, tenant, port) {
+            Ok(mut endpoint) => {
+                let local = endpoint.local;
+                endpoint.kind = EndpointKind::Shared { port };
+                self.table.insert(id, endpoint);
+                Input::Opened {
+                    endpoint: id,
+                    local,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(port, %error, "the port towards the IMS could not be opened");
+                self.not_opened(id, OpenFailure::Refused)
+            }
+        }
+    }
+
+    fn open_own(&mut self, id: EndpointId, tenant: TenantId) -> Input {
         let pool = self.pool_of(tenant);
         for _ in 0..ATTEMPTS.min(self.pools[pool].ports.len()) {
             let Some(port) = self.pools[pool].ports.pop_front() else {
@@ -181,7 +207,9 @@ impl Endpoints {
 
     /// Does [`signaling::Output::Close`]. Streams send what they have queued.
     pub fn close(&mut self, id: EndpointId) {
-        if let Some(endpoint) = self.table.remove(&id) {
+        if let Some(endpoint) = self.table.remove(&id)
+            && endpoint.kind == EndpointKind::Own
+        {
             let pool = self.pool_of(endpoint.tenant);
             self.pools[pool].ports.push_back(endpoint.local.port());
         }
@@ -249,6 +277,7 @@ impl Endpoints {
         let accepting = accept(id, listener, self.happened.clone());
         Ok(Endpoint {
             tenant,
+            kind: EndpointKind::Own,
             local,
             udp: SipUdp::start(id, udp, self.happened.clone(), Arc::clone(&self.counters))?,
             acceptor: tokio::spawn(accepting).abort_handle(),
@@ -319,7 +348,11 @@ impl Endpoints {
         let Some(endpoint) = self.table.get_mut(&id) else {
             return;
         };
-        if endpoint.streams.len() >= STREAMS_PER_ENDPOINT {
+        let limit = match endpoint.kind {
+            EndpointKind::Own => STREAMS_PER_ENDPOINT,
+            EndpointKind::Shared { .. } => STREAMS_PER_SHARED_ENDPOINT,
+        };
+        if endpoint.streams.len() >= limit {
             tracing::warn!(endpoint = id.0, "too many connections from the IMS");
             return;
         }
@@ -410,6 +443,8 @@ const QUEUED_HAPPENINGS: usize = 4096;
 const ATTEMPTS: usize = 32;
 /// A core needs few connections to one user.
 const STREAMS_PER_ENDPOINT: usize = 8;
+/// All hosts of a core come to a port that all users share.
+const STREAMS_PER_SHARED_ENDPOINT: usize = 256;
 const BACKLOG: i32 = 8;
 
 #[cfg(test)]
@@ -444,7 +479,7 @@ mod tests {
     async fn an_endpoint_is_one_number_for_datagrams_and_for_streams_both_ways() {
         let mut endpoints = endpoints(26100..=26199);
         let id = EndpointId(1);
-        let local = opened(endpoints.open(id, ONLY));
+        let local = opened(endpoints.open(id, ONLY, EndpointKind::Own));
 
         let core = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let core_address = core.local_addr().unwrap();
@@ -502,7 +537,7 @@ mod tests {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut endpoints = endpoints(26200..=26299);
         let id = EndpointId(1);
-        let local = opened(endpoints.open(id, ONLY));
+        let local = opened(endpoints.open(id, ONLY, EndpointKind::Own));
         let mut core = TcpStream::connect(local).await.unwrap();
         core.write_all(b"\r\n\r\n").await.unwrap();
         core.write_all(OPTIONS).await.unwrap();
@@ -547,7 +582,7 @@ mod tests {
                 server_name: ServerName::try_from(name).unwrap(),
             });
             let id = EndpointId(1);
-            let local = opened(endpoints.open(id, ONLY));
+            let local = opened(endpoints.open(id, ONLY, EndpointKind::Own));
             let bytes = Bytes::from_static(OPTIONS);
             assert!(
                 endpoints
@@ -579,7 +614,7 @@ mod tests {
     async fn an_absent_core_is_reported_on_each_transport() {
         let mut endpoints = endpoints(26300..=26399);
         let id = EndpointId(1);
-        opened(endpoints.open(id, ONLY));
+        opened(endpoints.open(id, ONLY, EndpointKind::Own));
         let gone = {
             let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
             socket.local_addr().unwrap()
@@ -604,10 +639,10 @@ mod tests {
     async fn a_full_port_range_is_said_and_a_closed_number_is_used_again_last() {
         let mut endpoints = endpoints(26400..=26402);
         let ports: Vec<_> = (0..3)
-            .map(|n| opened(endpoints.open(EndpointId(n), ONLY)).port())
+            .map(|n| opened(endpoints.open(EndpointId(n), ONLY, EndpointKind::Own)).port())
             .collect();
         assert!(matches!(
-            endpoints.open(EndpointId(9), ONLY),
+            endpoints.open(EndpointId(9), ONLY, EndpointKind::Own),
             Input::OpenFailed {
                 reason: OpenFailure::NoPorts,
                 ..
@@ -617,7 +652,7 @@ mod tests {
         endpoints.close(EndpointId(0));
         tokio::task::yield_now().await;
         assert_eq!(
-            opened(endpoints.open(EndpointId(10), ONLY)).port(),
+            opened(endpoints.open(EndpointId(10), ONLY, EndpointKind::Own)).port(),
             ports[2]
         );
     }
@@ -638,16 +673,34 @@ mod tests {
         let seed = [3; 32];
         let mut endpoints = Endpoints::new(Settings { tenants, seed }, Arc::default());
         assert_eq!(endpoints.ports_left(), 3);
-        let locals = [0, 1, 2].map(|n| opened(endpoints.open(EndpointId(n as u64), TenantId(n))));
+        let locals = [0, 1, 2]
+            .map(|n| opened(endpoints.open(EndpointId(n as u64), TenantId(n), EndpointKind::Own)));
         assert_ne!(locals[0], locals[1]);
         assert_eq!(locals[2], "127.0.0.2:26600".parse().unwrap());
         assert!(matches!(
-            endpoints.open(EndpointId(9), TenantId(1)),
+            endpoints.open(EndpointId(9), TenantId(1), EndpointKind::Own),
             Input::OpenFailed { .. }
         ));
         endpoints.close(EndpointId(0));
         tokio::task::yield_now().await;
-        let again = opened(endpoints.open(EndpointId(10), TenantId(1)));
+        let again = opened(endpoints.open(EndpointId(10), TenantId(1), EndpointKind::Own));
         assert_eq!(again, locals[0]);
+    }
+
+    #[tokio::test]
+    async fn a_shared_number_is_the_one_that_was_asked_for_or_none() {
+        let mut endpoints = endpoints(46700..=46700);
+        let kind = EndpointKind::Shared { port: 46750 };
+        let local = opened(endpoints.open(EndpointId(1), ONLY, kind));
+        assert_eq!(local.port(), 46750);
+        assert!(matches!(
+            endpoints.open(EndpointId(2), ONLY, kind),
+            Input::OpenFailed {
+                reason: OpenFailure::Refused,
+                ..
+            }
+        ));
+        endpoints.close(EndpointId(1));
+        assert_eq!(endpoints.ports_left(), 1, "it is none of the users' own");
     }
 }

@@ -29,6 +29,8 @@ pub enum Arrival {
         flow: FlowId,
         /// Who connected.
         remote: Private<std::net::SocketAddr>,
+        /// Whether it came by TLS.
+        is_secure: bool,
         /// The way back; dropping it ends the flow.
         sender: FlowSender,
     },

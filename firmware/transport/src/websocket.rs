@@ -177,12 +177,12 @@ impl Shared {
             match tls {
                 None => {
                     let upgraded = shared.converse(stream, remote).await;
-                    shared.hand_over(upgraded, remote, place);
+                    shared.hand_over(upgraded, remote, false, place);
                 }
                 Some(acceptor) => {
                     if let Some(stream) = shared.secure(&acceptor, stream).await {
                         let upgraded = shared.converse(stream, remote).await;
-                        shared.hand_over(upgraded, remote, place);
+                        shared.hand_over(upgraded, remote, true, place);
                     }
                 }
             }
@@ -195,6 +195,7 @@ impl Shared {
         self: &Arc<Self>,
         upgraded: Option<Upgraded<S>>,
         remote: SocketAddr,
+        is_secure: bool,
         place: Place,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -203,7 +204,7 @@ impl Shared {
             let shared = Arc::clone(self);
             tokio::spawn(async move {
                 let _place = place;
-                shared.run_flow(upgraded, remote).await;
+                shared.run_flow(upgraded, remote, is_secure).await;
             });
         }
     }
@@ -346,7 +347,7 @@ impl Shared {
         }
     }
 
-    async fn run_flow<S>(&self, upgraded: Upgraded<S>, remote: SocketAddr)
+    async fn run_flow<S>(&self, upgraded: Upgraded<S>, remote: SocketAddr, is_secure: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -356,6 +357,7 @@ impl Shared {
         let opened = Arrival::Opened {
             flow: id,
             remote: Private::new(remote),
+            is_secure,
             sender,
         };
         if self.arrivals.send(opened).await.is_err() {

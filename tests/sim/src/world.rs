@@ -101,6 +101,7 @@ impl World {
         self.input(Input::FlowOpened {
             flow: flow(index),
             remote: Private::new(SocketAddr::from(([203, 0, 113, 7], 50_000))),
+            is_secure: true,
         });
         index
     }

@@ -4,7 +4,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{HostName, NextHop};
+use crate::message::Host;
+
+use super::{HostName, MwConfig, NextHop};
 
 /// A tenant, by its place in [`Config::tenants`](super::Config::tenants).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,14 +52,34 @@ impl Tenant {
             registration: RegistrationConfig::default(),
         }
     }
+
+    /// How the box calls itself in this network when it sends from an address.
+    pub(crate) fn own_host(&self, address: IpAddr) -> Host {
+        let name = self.profile.mw().and_then(|mw| mw.host.as_ref());
+        name.and_then(|name| Host::parse(name.as_str()))
+            .unwrap_or_else(|| Host::from(address))
+    }
 }
 
 /// What the box is in a tenant's network: it picks the table of header rules, and how a
 /// REGISTER and an INVITE are dressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// A terminal in front of a P-CSCF, one for each user: option 2 of TS 23.228 Annex U.
     Gm,
+    /// The P-CSCF itself, in front of an I-CSCF, with one port for all users: option 1.
+    Mw(Box<MwConfig>),
+}
+
+impl Profile {
+    /// What it is told as a P-CSCF.
+    #[must_use]
+    pub fn mw(&self) -> Option<&MwConfig> {
+        match self {
+            Profile::Mw(mw) => Some(mw),
+            Profile::Gm => None,
+        }
+    }
 }
 
 /// How the users of a tenant prove who they are.

@@ -4,27 +4,49 @@
 //!
 //! | header field | browser to IMS | IMS to browser |
 //! | --- | --- | --- |
-//! | Via, From, To, Call-ID, CSeq, Contact, Max-Forwards, Content-Length | own | own |
-//! | Route, Record-Route, Path, Service-Route | own | own |
-//! | Content-Type and its kin, Accept, Allow, Supported, Require, Unsupported | own | own |
-//! | Session-Expires, Min-SE, RSeq, RAck, Replaces, Refer-To, Event, Expires | own | own |
+//! | Via, From, To, Call-ID, CSeq, Contact, Max-Forwards | own | own |
+//! | Max-Breadth, Route, Record-Route, Path, Service-Route | own | own |
+//! | Flow-Timer, Content-Length, Content-Type, Content-Disposition | own | own |
+//! | Content-Encoding, Content-Language, MIME-Version, Accept | own | own |
+//! | Accept-Encoding, Accept-Language, Allow, Allow-Events | own | own |
+//! | Supported, Require, Proxy-Require, Unsupported, Recv-Info | own | own |
+//! | Info-Package, Session-Expires, Min-SE, RSeq, RAck, Replaces | own | own |
+//! | Join, Target-Dialog, Refer-To, Referred-By, Refer-Sub, Event | own | own |
+//! | Subscription-State, Expires, Min-Expires | own | own |
+//! | In-Reply-To | strip | strip |
 //! | User-Agent, Server, Date, Timestamp, Retry-After, Warning | own | own |
-//! | P-Preferred-Identity | own: one of the user's identities | strip |
-//! | P-Asserted-Identity | strip | unless Privacy asks otherwise |
-//! | Privacy, Reason, Session-ID, Subject | pass | pass |
+//! | P-Preferred-Identity | own | strip |
+//! | P-Asserted-Identity | strip | unless private |
+//! | Remote-Party-ID, Identity, Identity-Info, Additional-Identity | strip | strip |
+//! | P-Served-User, P-Profile-Key, P-User-Database | strip | strip |
+//! | P-Associated-URI, P-Called-Party-ID | strip | pass |
+//! | Privacy | pass | pass |
+//! | Attestation-Info, Origination-Id | strip | strip |
 //! | Authorization, Proxy-Authorization | Digest only | strip |
-//! | WWW-Authenticate, Proxy-Authenticate | strip | Digest only, without auth-int |
-//! | Authentication-Info | strip | pass |
-//! | P-Preferred-Service, Accept-Contact, Reject-Contact, Request-Disposition | pass | strip |
-//! | P-Associated-URI, P-Called-Party-ID, Feature-Caps | strip | pass |
-//! | Alert-Info | strip | urn: only |
+//! | WWW-Authenticate, Proxy-Authenticate | strip | Digest, without auth-int |
+//! | Authentication-Info, Proxy-Authentication-Info | strip | pass |
+//! | Security-Client, Security-Server, Security-Verify | strip | strip |
+//! | History-Info, Diversion, Response-Source | strip | strip |
+//! | Reason, Session-ID, Subject | pass | pass |
 //! | Priority | RFC 3261 values | RFC 3261 values |
-//! | P-Charging-*, P-Visited-Network-ID, P-Access-Network-Info, P-Early-Media … | strip | strip |
-//! | Security-*, History-Info, Diversion, Identity, Remote-Party-ID, Geolocation … | strip | strip |
+//! | Resource-Priority, Accept-Resource-Priority | strip | strip |
+//! | P-Preferred-Service | pass | strip |
+//! | P-Asserted-Service | strip | strip |
+//! | Accept-Contact, Reject-Contact, Request-Disposition | pass | strip |
+//! | Feature-Caps | strip | pass |
+//! | P-Early-Media | strip | strip |
+//! | Alert-Info | strip | urn: only |
+//! | Call-Info, Error-Info, Organization, Reply-To | strip | strip |
+//! | P-Access-Network-Info, P-Visited-Network-ID, P-Charging-Vector | strip | strip |
+//! | P-Charging-Function-Addresses, P-Media-Authorization | strip | strip |
+//! | P-Private-Network-Indication, Cellular-Network-Info | strip | strip |
+//! | Restoration-Info, Relayed-Charge, Service-Interact-Info | strip | strip |
+//! | Priority-Verstat, Priority-Share, Resource-Share, Geolocation | strip | strip |
+//! | Geolocation-Routing, Geolocation-Error | strip | strip |
 
 use super::Check::{DigestChallenge, DigestCredentials, OrdinaryPriority, UnlessPrivate, UrnOnly};
-use super::Row;
-use super::Rule::{self, Check, Own, Pass, Strip};
+use super::Rule::{Check, Own, Pass, Strip};
+use super::{Row, row};
 use crate::message::HeaderName;
 
 pub(super) static ROWS: [Row; 111] = [
@@ -162,11 +184,3 @@ pub(super) static ROWS: [Row; 111] = [
     row(HeaderName::GeolocationRouting, Strip, Strip),
     row(HeaderName::GeolocationError, Strip, Strip),
 ];
-
-const fn row(header: HeaderName, to_ims: Rule, to_access: Rule) -> Row {
-    Row {
-        header,
-        to_ims,
-        to_access,
-    }
-}

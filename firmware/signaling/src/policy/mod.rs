@@ -6,8 +6,10 @@
 //! What no row names is stripped, both ways, unless the operator lists it.
 
 mod gm;
+mod mw;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use iq::Leg;
 
@@ -91,6 +93,7 @@ impl Policy {
         Policy {
             rows: match tenant.profile {
                 Profile::Gm => &gm::ROWS,
+                Profile::Mw(_) => &mw::ROWS,
             },
             passed: names.map(|name| name.to_ascii_lowercase()).collect(),
         }
@@ -115,6 +118,12 @@ impl Policy {
         carried
     }
 
+    /// The whole table.
+    #[must_use]
+    pub fn rows(&self) -> &'static [Row] {
+        self.rows
+    }
+
     fn rule(&self, name: &HeaderName, towards: Leg) -> Rule {
         let row = self.rows.iter().find(|row| row.header == *name);
         match (row, towards) {
@@ -123,6 +132,30 @@ impl Policy {
             (None, _) if self.passed.contains(&name.as_str().to_ascii_lowercase()) => Rule::Pass,
             (None, _) => Rule::Strip,
         }
+    }
+}
+
+/// As the tables' documentation has it.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rule::Own => "own",
+            Rule::Strip => "strip",
+            Rule::Pass => "pass",
+            Rule::Check(Check::DigestCredentials) => "Digest only",
+            Rule::Check(Check::DigestChallenge) => "Digest, without auth-int",
+            Rule::Check(Check::UnlessPrivate) => "unless private",
+            Rule::Check(Check::UrnOnly) => "urn: only",
+            Rule::Check(Check::OrdinaryPriority) => "RFC 3261 values",
+        })
+    }
+}
+
+const fn row(header: HeaderName, to_ims: Rule, to_access: Rule) -> Row {
+    Row {
+        header,
+        to_ims,
+        to_access,
     }
 }
 

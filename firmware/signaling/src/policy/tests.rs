@@ -1,17 +1,34 @@
 //! Every row of the table, with something to carry.
 
 use super::*;
-use crate::config::{HostName, NextHop, Tenant};
+use crate::config::{HostName, MwConfig, NextHop, Tenant};
 use crate::id::SipTransport;
 
-fn policy(passed: &[&str]) -> Policy {
+fn profiles() -> [Profile; 2] {
+    [Profile::Gm, Profile::Mw(Box::new(MwConfig::new("gw.test")))]
+}
+
+fn policy(profile: Profile, passed: &[&str]) -> Policy {
     let hop = NextHop::address("192.0.2.1:5060".parse().unwrap(), SipTransport::Udp);
     let mut tenant = Tenant::new("ims", HostName::parse("ims.test").unwrap(), hop);
+    tenant.profile = profile;
     tenant.passed_headers = passed.iter().map(|&name| name.to_owned()).collect();
     Policy::of(&tenant)
 }
 
+/// What crosses in each direction; all profiles agree where this is asked.
 fn crosses(
+    name: &HeaderName,
+    value: &str,
+    beside: Option<(HeaderName, &str)>,
+) -> [Option<String>; 2] {
+    let [gm, mw] = profiles().map(|profile| crosses_in(profile, name, value, beside.clone()));
+    assert_eq!(gm, mw, "{name}");
+    gm
+}
+
+fn crosses_in(
+    profile: Profile,
     name: &HeaderName,
     value: &str,
     beside: Option<(HeaderName, &str)>,
@@ -21,7 +38,7 @@ fn crosses(
     if let Some((name, value)) = beside {
         headers.push(name, value);
     }
-    let policy = policy(&[]);
+    let policy = policy(profile, &[]);
     [Leg::Ims, Leg::Access].map(|towards| {
         let carried = policy.carry(&headers, towards);
         carried.text(name).map(str::to_owned)
@@ -110,28 +127,82 @@ const CARRIED: &[(HeaderName, &str, bool, bool)] = &[
 
 #[test]
 fn every_row_does_what_it_says_with_a_harmless_value() {
-    for row in &gm::ROWS {
-        let listed = CARRIED.iter().find(|(name, ..)| *name == row.header);
-        let (value, to_ims, to_access) = match listed {
-            Some((_, value, to_ims, to_access)) => (*value, *to_ims, *to_access),
-            None => ("anything", false, false),
-        };
-        let crossed = crosses(&row.header, value, None).map(|value| value.is_some());
-        assert_eq!(crossed, [to_ims, to_access], "{}", row.header);
+    for profile in profiles() {
+        for row in policy(profile.clone(), &[]).rows() {
+            let listed = CARRIED.iter().find(|(name, ..)| *name == row.header);
+            let (value, to_ims, to_access) = match listed {
+                Some((_, value, to_ims, to_access)) => (*value, *to_ims, *to_access),
+                None => ("anything", false, false),
+            };
+            let crossed = crosses_in(profile.clone(), &row.header, value, None);
+            let crossed = crossed.map(|value| value.is_some());
+            assert_eq!(crossed, [to_ims, to_access], "{} {profile:?}", row.header);
+        }
     }
 }
 
 #[test]
 fn every_row_is_there_once_and_what_crosses_has_a_row() {
-    for (at, row) in gm::ROWS.iter().enumerate() {
-        let again = gm::ROWS[at + 1..]
+    for profile in profiles() {
+        let rows = policy(profile, &[]).rows();
+        for (at, row) in rows.iter().enumerate() {
+            let again = rows[at + 1..]
+                .iter()
+                .any(|other| other.header == row.header);
+            assert!(!again, "{} twice", row.header);
+        }
+        for (name, ..) in CARRIED {
+            assert!(rows.iter().any(|row| row.header == *name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn each_table_does_what_its_documentation_says_row_by_row() {
+    let texts = [include_str!("gm.rs"), include_str!("mw.rs")];
+    for (profile, text) in profiles().into_iter().zip(texts) {
+        let mut documented = Vec::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix("//! | ")) {
+            let [names, to_ims, to_access] = line
+                .trim_end_matches(" |")
+                .split(" | ")
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap();
+            let names = names.split(", ");
+            documented.extend(names.map(|name| [name, to_ims, to_access].map(str::to_owned)));
+        }
+        let rows: Vec<_> = policy(profile, &[])
+            .rows()
             .iter()
-            .any(|other| other.header == row.header);
-        assert!(!again, "{} twice", row.header);
+            .map(|row| {
+                let name = row.header.as_str().to_owned();
+                [name, row.to_ims.to_string(), row.to_access.to_string()]
+            })
+            .collect();
+        let heading = ["header field", "---"];
+        documented.retain(|[name, ..]| !heading.contains(&name.as_str()));
+        assert_eq!(documented, rows);
     }
-    for (name, ..) in CARRIED {
-        assert!(gm::ROWS.iter().any(|row| row.header == *name), "{name}");
+}
+
+#[test]
+fn the_network_alone_speaks_for_itself_and_on_mw_that_is_the_box() {
+    let own_on_mw = [
+        HeaderName::PAssertedIdentity,
+        HeaderName::PAccessNetworkInfo,
+        HeaderName::PVisitedNetworkId,
+        HeaderName::PChargingVector,
+        HeaderName::PEarlyMedia,
+    ];
+    let [gm, mw] = profiles().map(|profile| policy(profile, &[]));
+    for name in own_on_mw {
+        assert_eq!(gm.rule(&name, Leg::Ims), Rule::Strip, "{name}");
+        assert_eq!(mw.rule(&name, Leg::Ims), Rule::Own, "{name}");
     }
+    let preferred = HeaderName::PPreferredIdentity;
+    assert_eq!(gm.rule(&preferred, Leg::Ims), Rule::Own);
+    assert_eq!(mw.rule(&preferred, Leg::Ims), Rule::Strip);
 }
 
 #[test]
@@ -204,11 +275,15 @@ fn unknown_headers_cross_only_if_the_operator_says_so() {
     let mut headers = Headers::new();
     headers.push(HeaderName::from_static("X-Ticket"), "17");
     headers.push(HeaderName::from_static("X-Other"), "18");
-    let carried = policy(&["x-ticket"]).carry(&headers, Leg::Ims);
+    let carried = policy(Profile::Gm, &["x-ticket"]).carry(&headers, Leg::Ims);
     assert_eq!(carried.len(), 1);
     assert_eq!(
         carried.text(&HeaderName::from_static("X-Ticket")),
         Some("17")
     );
-    assert!(policy(&[]).carry(&headers, Leg::Access).is_empty());
+    assert!(
+        policy(Profile::Gm, &[])
+            .carry(&headers, Leg::Access)
+            .is_empty()
+    );
 }

@@ -6,6 +6,7 @@ mod choice;
 mod finder;
 mod health;
 mod records;
+mod route;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,7 @@ pub use choice::Hop;
 pub use finder::Finder;
 pub use health::Standing;
 pub use records::{Naptr, Question, RecordKind, Records, Resolution, Srv};
+pub(crate) use route::Way;
 
 use crate::config::{Config, NextHop, TenantId};
 use crate::id::{EndpointId, QueryId, SipTransport};
@@ -40,6 +42,8 @@ struct Servers {
     hops: BTreeSet<Hop>,
     /// Every host that ever was one: connections to it may still be up.
     known: BTreeSet<IpAddr>,
+    /// What the core itself has named as a way to it.
+    named: Vec<NextHop>,
     probes: bool,
     prober: Prober,
 }
@@ -77,6 +81,7 @@ impl Reach {
             cache: Cache::new(n, count),
             hops: BTreeSet::new(),
             known: BTreeSet::new(),
+            named: Vec::new(),
             probes: tenant.probes,
             prober: Prober::None,
         });
@@ -196,7 +201,11 @@ impl Reach {
     ) -> Option<TenantId> {
         let answered = |servers: &mut Servers| {
             let resolution = resolution.clone();
-            servers.cache.handle_resolved(query, resolution, now)
+            let is_its = servers.cache.handle_resolved(query, resolution, now);
+            if is_its {
+                servers.learn_named(now);
+            }
+            is_its
         };
         self.tenants.iter_mut().position(answered).map(TenantId)
     }

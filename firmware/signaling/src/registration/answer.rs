@@ -22,6 +22,7 @@ use super::asked::{self, Asked};
 use super::attempt::{Attempt, Origin, Sent};
 use super::binding::{BindingId, CHALLENGE_TIME, Registered, State};
 use super::challenge;
+use super::mw::Integrity;
 use super::{Change, Registrations};
 
 impl Registrations {
@@ -247,6 +248,14 @@ impl Registrations {
         let granted = Duration::from_secs(u64::from(granted));
         let registered = Registered::read(&attempt.asked, response, link.instant() + granted);
         if let Some(registered) = registered {
+            let tenant = link.config.tenant(attempt.asked.tenant);
+            let next = registered
+                .service_route
+                .first()
+                .map(|route| route.uri.clone());
+            if let Some(next) = next.filter(|_| tenant.profile.mw().is_some()) {
+                link.name_core(attempt.asked.tenant, &next);
+            }
             self.keep(id, flow, from, registered, granted, link);
         }
         self.respond(&attempt.origin, answer, link);
@@ -451,6 +460,10 @@ impl Registered {
             service_route: response.headers.service_routes().unwrap_or_default(),
             identities,
             access_contact: asked.contact.as_ref()?.uri.clone(),
+            integrity: Integrity {
+                is_bound: true,
+                ..asked.integrity
+            },
             credentials: asked.credentials.clone(),
         })
     }

@@ -14,6 +14,7 @@ use crate::policy::Policies;
 use crate::rejection::Rejection;
 
 use super::binding::{BindingKey, Instance, contact_uri};
+use super::mw::{self, Integrity};
 
 /// What a browser asks for.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Asked {
     pub(super) contact: Option<NameAddr>,
     /// In seconds; 0 ends the registration.
     pub(super) expires: u32,
+    /// How it came.
+    pub(super) integrity: Integrity,
     /// The Digest credentials, as they came.
     pub(super) credentials: Option<Header>,
     pub(super) nonce: Option<String>,
@@ -42,13 +45,16 @@ pub(super) struct Sender<'a> {
     pub(super) from_tag: &'a str,
     pub(super) cseq: u32,
     pub(super) min_expires: Option<u32>,
+    /// What a P-CSCF adds, if the box is one.
+    pub(super) additions: Option<mw::Additions<'a>>,
 }
 
 impl Asked {
-    /// Reads a REGISTER. `policies` say what the trust boundary lets through of it;
+    /// Reads a REGISTER that came by TLS, or not. `policies` say what the trust boundary lets through of it;
     /// `known` finds the instance of a registration that `Contact: *` means.
     pub(super) fn read(
         request: &Request,
+        is_secure: bool,
         config: &Config,
         policies: &Policies,
         known: impl Fn(&PublicIdentity) -> Option<Instance>,
@@ -83,12 +89,21 @@ impl Asked {
                 .and_then(|digest| digest.get("nonce"))
                 .filter(|_| credentials.is_some()),
             credentials,
+            integrity: Integrity {
+                is_secure,
+                is_bound: false,
+            },
             max_forwards: headers
                 .max_forwards()
                 .map_err(Rejection::from)?
                 .map_or(70, |hops| hops.0),
             carried,
         })
+    }
+
+    /// Whether the browser registers a flow, RFC 5626 §4.2.
+    pub(super) fn is_outbound(&self) -> bool {
+        matches!(&self.key.instance, Instance::Outbound { reg_id, .. } if reg_id.is_some())
     }
 
     /// Whether the browser wants to end its registration.
@@ -102,6 +117,7 @@ impl Asked {
         key: BindingKey,
         tenant: TenantId,
         domain: HostName,
+        integrity: Integrity,
         credentials: Option<Header>,
     ) -> Self {
         let mut carried = Headers::new();
@@ -114,6 +130,7 @@ impl Asked {
             domain,
             contact: None,
             expires: 0,
+            integrity,
             credentials,
             nonce: None,
             max_forwards: 70,
@@ -123,7 +140,7 @@ impl Asked {
 
     /// The REGISTER to the core, but for its Via. It has no Route: the P-CSCF is where it
     /// is sent, and Kamailio's would relay a Route of its own to the I-CSCF.
-    pub(super) fn request(&self, sender: &Sender<'_>, config: &Config) -> Request {
+    pub(super) fn request(&self, sender: Sender<'_>, config: &Config) -> Request {
         let registrar = SipUri::new(
             &Host::parse(self.domain.as_str()).expect("a host name is a host"),
             None,
@@ -147,18 +164,23 @@ impl Asked {
             method: Method::Register,
         });
         let tenant = config.tenant(self.tenant);
-        let uri = contact_uri(sender.token, sender.local, sender.transport);
+        let host = tenant.own_host(sender.local.ip());
+        let uri = contact_uri(sender.token, &host, sender.local.port(), sender.transport);
         let mut contact = NameAddr::new(uri);
         contact.params.set("expires", expires);
-        if let Instance::Outbound { instance, .. } = &self.key.instance {
-            contact
-                .params
-                .set("+sip.instance", format!("\"<{instance}>\""));
+        if let Instance::Outbound { instance, reg_id } = &self.key.instance {
+            let instance = format!("\"<{instance}>\"");
+            contact.params.set("+sip.instance", instance);
+            if let Some(reg_id) = reg_id.filter(|_| sender.additions.is_some()) {
+                contact.params.set("reg-id", reg_id);
+            }
         }
         headers.push(HeaderName::Contact, contact.to_string());
         headers.push(HeaderName::Expires, expires);
-        // S-CSCFs want it because P-CSCFs add a Path, RFC 3327 §5.1.
-        headers.push(HeaderName::Supported, "path");
+        if sender.additions.is_none() {
+            // S-CSCFs want it because P-CSCFs add a Path, RFC 3327 §5.1.
+            headers.push(HeaderName::Supported, "path");
+        }
         headers.push(HeaderName::UserAgent, config.product.as_str());
         for header in &self.carried {
             headers.push_header(header.clone());
@@ -168,6 +190,9 @@ impl Asked {
             && let Some(identity) = PrivateIdentity::implied_by(&self.key.identity)
         {
             headers.push(HeaderName::Authorization, self.empty_credentials(&identity));
+        }
+        if let Some(additions) = sender.additions {
+            additions.add(&mut headers);
         }
         Request {
             method: Method::Register,

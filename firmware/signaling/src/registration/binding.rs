@@ -2,10 +2,11 @@
 //! core that is his alone (RFC 3261 §10, TS 24.229 §5.1.1).
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, TenantId};
+use crate::flow_token::FlowName;
 use crate::id::{EndpointId, FlowId, SipTransport};
 use crate::identity::PublicIdentity;
 use crate::message::{Header, Host, NameAddr, SipUri, Uri};
@@ -14,6 +15,7 @@ use crate::transaction::Peer;
 
 use super::attempt::Attempt;
 use super::challenge::Challenges;
+use super::mw::Integrity;
 
 /// One registration, by the order of their making; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +48,8 @@ pub struct Binding {
     pub(super) key: BindingKey,
     pub(super) tenant: TenantId,
     pub(super) endpoint: EndpointId,
+    /// What his flow token names, if he shares the port.
+    pub(super) flow_name: Option<FlowName>,
     /// The address that the IMS sees, once the endpoint is open.
     pub(super) local: Option<SocketAddr>,
     /// The server that took the registration, or challenged it last.
@@ -118,6 +122,8 @@ pub(super) struct Registered {
     pub(super) identities: Vec<PublicIdentity>,
     /// The browser's own Contact, the target of requests to it.
     pub(super) access_contact: Uri,
+    /// How the accepted REGISTER came.
+    pub(super) integrity: Integrity,
     /// The credentials that the core accepted last, for a farewell.
     pub(super) credentials: Option<Header>,
 }
@@ -125,6 +131,8 @@ pub(super) struct Registered {
 /// How to reach the IMS for one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImsPath {
+    /// In whose network.
+    pub tenant: TenantId,
     /// His port.
     pub endpoint: EndpointId,
     /// What the IMS sees of it.
@@ -190,6 +198,20 @@ impl Binding {
             .unwrap_or(&self.key.identity)
     }
 
+    /// What the box asserts of a user who speaks for one of his identities: exactly one SIP
+    /// URI (RFC 3325 §9.1 allows a tel URI beside it, which the S-CSCF knows better).
+    pub(crate) fn asserted(&self, identity: &PublicIdentity) -> Uri {
+        let own = std::iter::once(identity).chain(self.identities());
+        let mut sip = own.filter(|own| own.domain().is_some());
+        let asserted = sip.next().unwrap_or(&self.key.identity);
+        Uri::parse(asserted.reveal()).expect("an identity is a URI")
+    }
+
+    /// The address that the IMS sees.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.local.map(|local| local.ip())
+    }
+
     /// Whether a URI spells one of the user's identities.
     #[must_use]
     pub fn owns(&self, uri: &Uri) -> bool {
@@ -201,6 +223,7 @@ impl Binding {
     #[must_use]
     pub fn ims_path(&self, config: &Config) -> Option<ImsPath> {
         Some(ImsPath {
+            tenant: self.tenant,
             endpoint: self.endpoint,
             local: self.local?,
             remote: self.next_hop?.address,
@@ -212,16 +235,21 @@ impl Binding {
     /// by it, and a user part that nobody guesses.
     #[must_use]
     pub fn ims_contact(&self, config: &Config) -> Option<Uri> {
-        Some(contact_uri(&self.token, self.local?, self.transport(config)).into())
+        let host = config.tenant(self.tenant).own_host(self.local?.ip());
+        let port = self.local?.port();
+        Some(contact_uri(&self.token, &host, port, self.transport(config)).into())
     }
 
-    /// The route set of a request outside a dialog: the P-CSCF, then the Service-Route
-    /// (RFC 3608 §6.1, TS 24.229 §5.1.2A.1.1).
+    /// The route set of a request outside a dialog: on Gm the P-CSCF, then the Service-Route
+    /// (RFC 3608 §6.1, TS 24.229 §5.1.2A.1.1, §5.2.6.3.1).
     #[must_use]
-    pub fn routes(&self) -> Vec<NameAddr> {
+    pub fn routes(&self, config: &Config) -> Vec<NameAddr> {
         let (Some(registered), Some(next_hop)) = (self.registered(), self.next_hop) else {
             return Vec::new();
         };
+        if config.tenant(self.tenant).profile.mw().is_some() {
+            return registered.service_route.clone();
+        }
         let mut routes = vec![NameAddr::new(next_hop.uri().with_flag("lr"))];
         routes.extend(registered.service_route.iter().cloned());
         routes
@@ -296,9 +324,9 @@ impl ImsPath {
     }
 }
 
-/// `sip:<token>@<address>:<port>`.
-pub(super) fn contact_uri(token: &str, local: SocketAddr, transport: SipTransport) -> SipUri {
-    let uri = SipUri::new(&Host::from(local.ip()), Some(local.port())).with_user(Some(token));
+/// `sip:<token>@<host>:<port>`.
+pub(super) fn contact_uri(token: &str, host: &Host, port: u16, transport: SipTransport) -> SipUri {
+    let uri = SipUri::new(host, Some(port)).with_user(Some(token));
     match transport {
         SipTransport::Udp => uri,
         SipTransport::Tcp => uri.with_param("transport", "tcp"),

@@ -64,6 +64,7 @@ impl Registrations {
             self.wake(id, now, link);
             self.reschedule(id);
         }
+        self.shared.handle_timeout(link);
         if self.leave_at.is_some_and(|at| at <= now) {
             self.leave_some(link);
         }
@@ -161,10 +162,11 @@ impl Registrations {
         let credentials = binding.registered().and_then(|it| it.credentials.clone());
         let (key, tenant) = (binding.key.clone(), binding.tenant);
         let domain = key.identity.domain().and_then(HostName::parse);
+        let integrity = binding.registered().map(|it| it.integrity);
         self.drop_attempt(id, link);
         self.end(id, cause, link);
-        if let Some(domain) = domain {
-            let asked = Asked::farewell(key, tenant, domain, credentials);
+        if let (Some(domain), Some(integrity)) = (domain, integrity) {
+            let asked = Asked::farewell(key, tenant, domain, integrity, credentials);
             self.begin(id, Origin::Farewell, asked, link);
         }
     }
@@ -238,6 +240,9 @@ impl Registrations {
         self.unresolved.remove(&id);
         self.by_key.remove(&binding.key);
         self.by_endpoint.remove(&binding.endpoint);
+        if let Some(name) = &binding.flow_name {
+            self.by_flow_name.remove(name);
+        }
         for flow in &binding.touched_by {
             if let Some(ids) = self.by_flow.get_mut(flow) {
                 ids.remove(&id);
@@ -246,9 +251,10 @@ impl Registrations {
         if let Some(sent) = binding.attempt.and_then(|attempt| attempt.sent) {
             link.abandon(sent.transaction);
         }
-        link.push(Output::Close {
-            endpoint: binding.endpoint,
-        });
+        if binding.flow_name.is_none() {
+            let endpoint = binding.endpoint;
+            link.push(Output::Close { endpoint });
+        }
     }
 }
 

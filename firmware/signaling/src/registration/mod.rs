@@ -10,21 +10,27 @@ mod attempt;
 mod binding;
 mod challenge;
 mod lifetime;
+mod mw;
 mod relay;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::config::{Config, TenantId};
+use crate::config::TenantId;
 use crate::deadlines::Deadlines;
 use crate::event::DeregistrationCause;
 use crate::flow::Closing;
+use crate::flow_token::{FlowName, FlowTokens};
 use crate::id::{EndpointId, FlowId};
-use crate::reach::Reach;
+use crate::link::Link;
+use crate::message::{Request, SipUri};
+use crate::rejection::Rejection;
 
 pub use binding::{Binding, BindingId, ImsPath};
 use binding::{BindingKey, Kind};
+use shared::SharedEndpoints;
 
 /// Every registration of every browser.
 #[derive(Debug)]
@@ -32,6 +38,9 @@ pub struct Registrations {
     table: BTreeMap<BindingId, Binding>,
     by_key: BTreeMap<BindingKey, BindingId>,
     by_endpoint: BTreeMap<EndpointId, BindingId>,
+    /// Those that share a port, by what their flow token names.
+    by_flow_name: BTreeMap<FlowName, BindingId>,
+    shared: SharedEndpoints,
     /// The registrations that a connection has, or has tried for.
     by_flow: BTreeMap<FlowId, BTreeSet<BindingId>>,
     /// Each tenant's.
@@ -85,11 +94,15 @@ pub(crate) enum Change {
 }
 
 impl Registrations {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(link: &mut Link) -> Self {
+        let config = link.config.clone();
+        let shared = SharedEndpoints::open(&config, link);
         Registrations {
             table: BTreeMap::new(),
             by_key: BTreeMap::new(),
             by_endpoint: BTreeMap::new(),
+            by_flow_name: BTreeMap::new(),
+            shared,
             by_flow: BTreeMap::new(),
             held: vec![0; config.tenants.len()],
             unresolved: BTreeSet::new(),
@@ -122,25 +135,50 @@ impl Registrations {
         self.table.get(self.by_endpoint.get(&endpoint)?)
     }
 
+    /// The registration that a new request from the core is for: by the port it came to,
+    /// or by the flow token in its topmost Route (RFC 5626 §5.3).
+    pub(crate) fn target_of(
+        &self,
+        endpoint: EndpointId,
+        request: &Request,
+        tokens: &FlowTokens,
+    ) -> Result<&Binding, Rejection> {
+        let Some(shared) = self.shared.of_endpoint(endpoint) else {
+            let binding = self.of_endpoint(endpoint).ok_or(Rejection::NotHere)?;
+            return match binding.is_target(&request.uri) {
+                true => Ok(binding),
+                false => Err(Rejection::NotHere),
+            };
+        };
+        let routes = request.headers.routes()?;
+        let route = routes.first().and_then(|route| route.uri.as_sip());
+        let token = route.and_then(SipUri::user).ok_or(Rejection::NotHere)?;
+        let name = tokens.open(token).ok_or(Rejection::BadFlowToken)?;
+        let id = self.by_flow_name.get(&name).ok_or(Rejection::FlowGone)?;
+        let binding = self.table.get(id).ok_or(Rejection::FlowGone)?;
+        let is_there = binding.flow().is_some() && binding.tenant == shared.tenant;
+        if is_there {
+            Ok(binding)
+        } else {
+            Err(Rejection::FlowGone)
+        }
+    }
+
     /// Whether a message from there may be the core's: that of the tenant whose endpoint it
     /// came to, or any for what was late for an endpoint that is closed.
     #[must_use]
-    pub(crate) fn is_core(
-        &self,
-        endpoint: EndpointId,
-        from: IpAddr,
-        config: &Config,
-        reach: &Reach,
-    ) -> bool {
+    pub(crate) fn is_core(&self, endpoint: EndpointId, from: IpAddr, link: &Link) -> bool {
         let is_his = |tenant: TenantId| {
-            let trusted = &config.tenant(tenant).trusted_peers;
-            trusted.contains(&from) || reach.is_known(tenant, from)
+            let trusted = &link.config.tenant(tenant).trusted_peers;
+            trusted.contains(&from) || link.reach.is_known(tenant, from)
         };
-        match self.of_endpoint(endpoint) {
-            None => (0..config.tenants.len()).map(TenantId).any(is_his),
-            Some(binding) => {
-                let taken_by = binding.next_hop.map(|hop| hop.address.ip());
-                taken_by == Some(from) || is_his(binding.tenant)
+        let binding = self.of_endpoint(endpoint);
+        let shared = self.shared.of_endpoint(endpoint);
+        match binding.map(Binding::tenant).or(shared.map(|it| it.tenant)) {
+            None => (0..link.config.tenants.len()).map(TenantId).any(is_his),
+            Some(tenant) => {
+                let next_hop = binding.and_then(|binding| binding.next_hop);
+                next_hop.is_some_and(|hop| hop.address.ip() == from) || is_his(tenant)
             }
         }
     }
@@ -151,12 +189,13 @@ impl Registrations {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let next = self.deadlines.next();
-        [next, self.leave_at].into_iter().flatten().min()
+        let shared = self.shared.poll_timeout();
+        [next, self.leave_at, shared].into_iter().flatten().min()
     }
 
     /// Ports held towards the IMS.
     pub(crate) fn endpoints(&self) -> usize {
-        self.by_endpoint.len()
+        self.by_endpoint.len() + self.shared.len()
     }
 
     /// How many there are.

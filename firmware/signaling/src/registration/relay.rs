@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 
 use crate::config::TenantId;
 use crate::event::{Event, RegistrationFailure};
+use crate::flow_token::FlowName;
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::input::OpenFailure;
 use crate::link::{Link, Owner};
 use crate::message::{Headers, Request};
-use crate::output::Output;
+use crate::output::{EndpointKind, Output};
 use crate::reach::{Hop, Ways};
 use crate::rejection::Rejection;
 use crate::transaction::ServerTransactionId;
@@ -18,14 +19,18 @@ use crate::transaction::ServerTransactionId;
 use super::Registrations;
 use super::asked::{self, Asked, Sender};
 use super::attempt::{Attempt, Origin, Sent};
-use super::binding::{Binding, BindingId, CHALLENGE_TIME, ImsPath, Instance, Kind, State};
+use super::binding::{
+    Binding, BindingId, CHALLENGE_TIME, ImsPath, Instance, Kind, State, contact_uri,
+};
 use super::challenge::Challenges;
+use super::mw;
 
 impl Registrations {
     /// Takes a browser's REGISTER.
     pub(crate) fn handle_register(
         &mut self,
         flow: FlowId,
+        is_secure: bool,
         transaction: ServerTransactionId,
         request: Request,
         link: &mut Link,
@@ -36,13 +41,17 @@ impl Registrations {
             request: Box::new(request.clone()),
         };
         let known = |identity: &PublicIdentity| self.instance_of(flow, identity);
-        let asked = match Asked::read(&request, &link.config, &link.policies, known) {
+        let mut asked = match Asked::read(&request, is_secure, &link.config, &link.policies, known)
+        {
             Ok(asked) => asked,
             Err(rejection) => return self.reject(&origin, None, rejection, link),
         };
         let identity = asked.key.identity.clone();
         match self.admit(flow, &asked, link) {
-            Ok(Some(id)) => self.begin(id, origin, asked, link),
+            Ok(Some(id)) => {
+                asked.integrity.is_bound = self.table[&id].flow() == Some(flow);
+                self.begin(id, origin, asked, link);
+            }
             // Nothing to end: it has ended.
             Ok(None) => {
                 let response = asked::success(&request, None, 0, &Headers::new());
@@ -111,14 +120,19 @@ impl Registrations {
             return Err(Rejection::NoCapacity);
         }
         self.made += 1;
-        let (id, endpoint) = (BindingId(self.made), link.endpoint());
+        let id = BindingId(self.made);
+        let shared = self.shared.of_tenant(asked.tenant);
+        let local = shared.and_then(|shared| shared.local);
+        let flow_name = shared.map(|_| FlowName(link.chance()));
+        let endpoint = shared.map_or_else(|| link.endpoint(), |shared| shared.endpoint);
         let until = link.instant() + CHALLENGE_TIME;
         let binding = Binding {
             id,
             key: asked.key.clone(),
             tenant: asked.tenant,
             endpoint,
-            local: None,
+            flow_name,
+            local,
             next_hop: None,
             token: link.token(),
             flow: Some(flow),
@@ -137,10 +151,20 @@ impl Registrations {
         self.table.insert(id, binding);
         self.held[tenant] += 1;
         self.by_key.insert(asked.key.clone(), id);
-        self.by_endpoint.insert(endpoint, id);
         self.touch(flow, id);
-        let tenant = asked.tenant;
-        link.push(Output::Open { endpoint, tenant });
+        match flow_name {
+            Some(name) => {
+                self.by_flow_name.insert(name, id);
+            }
+            None => {
+                self.by_endpoint.insert(endpoint, id);
+                link.push(Output::Open {
+                    endpoint,
+                    tenant: asked.tenant,
+                    kind: EndpointKind::Own,
+                });
+            }
+        }
         Ok(id)
     }
 
@@ -217,10 +241,32 @@ impl Registrations {
             from_tag: &binding.from_tag,
             cseq: binding.cseq,
             min_expires: binding.min_expires,
+            additions: None,
         };
-        let request = attempt.asked.request(&sender, &link.config);
+        let icid = link.token();
         let tenant = link.config.tenant(binding.tenant);
+        let additions = binding
+            .flow_name
+            .zip(tenant.profile.mw())
+            .map(|(name, config)| {
+                let host = tenant.own_host(local.ip());
+                let (port, transport) = (local.port(), to.transport);
+                mw::Additions {
+                    config,
+                    path: contact_uri(&link.flow_tokens.seal(name), &host, port, transport),
+                    icid,
+                    address: local.ip(),
+                    integrity: attempt.asked.integrity,
+                    is_outbound: attempt.asked.is_outbound(),
+                }
+            });
+        let sender = Sender {
+            additions,
+            ..sender
+        };
+        let request = attempt.asked.request(sender, &link.config);
         let path = ImsPath {
+            tenant: binding.tenant,
             endpoint: binding.endpoint,
             local,
             remote: to.address,
@@ -241,9 +287,27 @@ impl Registrations {
         local: SocketAddr,
         link: &mut Link,
     ) {
+        if let Some(tenant) = self.shared.handle_opened(endpoint, local) {
+            link.reach.handle_opened(tenant, endpoint, Some(local));
+            return self.set_shared_local(tenant, local, link);
+        }
         match self.set_local(endpoint, local) {
             Some(id) => self.advance(id, link),
             None => link.push(Output::Close { endpoint }),
+        }
+    }
+
+    /// The port that a tenant's users share is open: what waited for it goes on.
+    fn set_shared_local(&mut self, tenant: TenantId, local: SocketAddr, link: &mut Link) {
+        let his = self.table.values_mut().filter(|it| it.tenant == tenant);
+        let waiting: Vec<_> = his
+            .map(|binding| {
+                binding.local = Some(local);
+                binding.id
+            })
+            .collect();
+        for id in waiting {
+            self.advance(id, link);
         }
     }
 
@@ -254,6 +318,9 @@ impl Registrations {
         reason: OpenFailure,
         link: &mut Link,
     ) {
+        if self.shared.handle_open_failed(endpoint, link.instant()) {
+            return link.event(Event::EndpointRefused { endpoint, reason });
+        }
         let Some(id) = self.by_endpoint.get(&endpoint).copied() else {
             return;
         };

@@ -119,6 +119,7 @@ impl Chronicle {
             cause: self.cause,
             codec: self.codec,
             report: self.report.take(),
+            charging: None,
         })
     }
 

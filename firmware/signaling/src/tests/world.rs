@@ -75,6 +75,7 @@ impl World {
         self.input(Input::FlowOpened {
             flow: FlowId(flow),
             remote,
+            is_secure: true,
         });
     }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::entry::{Cancel, Client, ClientMachine, Server, ServerMachine};
 use super::key::{ClientKey, Scope, ServerKey};
 use super::{ClientTransactionId, Failure, Output, Peer, ServerTransactionId};
-use crate::id::SipTransport;
+use crate::id::{EndpointId, SipTransport};
 use crate::message::headers::{RetryAfter, Via};
 use crate::message::{Header, HeaderName, Message, Method, Request, Response, StatusCode};
 
@@ -45,6 +45,8 @@ pub struct Transactions {
     by_server_key: HashMap<ServerKey, ServerTransactionId>,
     by_scope: BTreeMap<Scope, BTreeSet<Slot>>,
     timers: BTreeSet<(Instant, Slot)>,
+    /// Endpoints of many users: no single one's share is limited there.
+    shared: BTreeSet<EndpointId>,
     output: VecDeque<Output>,
 }
 
@@ -75,6 +77,16 @@ impl Transactions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty() && self.servers.is_empty()
+    }
+
+    /// Learns that many users share an endpoint.
+    pub fn share(&mut self, endpoint: EndpointId) {
+        self.shared.insert(endpoint);
+    }
+
+    /// A name for a request that is sent later, or never.
+    pub fn reserve(&mut self) -> ClientTransactionId {
+        ClientTransactionId(self.fresh())
     }
 
     /// Takes a message from a peer.
@@ -311,7 +323,10 @@ impl Transactions {
 
     /// What ends something gets twice the room of what starts something.
     fn has_room(&self, peer: &Peer, method: &Method) -> bool {
-        let here = self.by_scope.get(&Scope::of(peer)).map_or(0, BTreeSet::len);
+        let is_shared =
+            matches!(peer, Peer::Ims { endpoint, .. } if self.shared.contains(endpoint));
+        let slots = self.by_scope.get(&Scope::of(peer));
+        let here = slots.filter(|_| !is_shared).map_or(0, BTreeSet::len);
         let share = match method {
             Method::Bye | Method::Cancel | Method::Prack => 2,
             _ => 1,

@@ -7,39 +7,56 @@ use std::time::Duration;
 use iq::PayloadFormat;
 use signaling::SipTransport;
 use signaling::config::{
-    AddressFamily, CallConfig, Host, HostName, NextHop, PreconditionPolicy, PrivateIdentityRule,
-    Profile, RegistrationConfig, ServiceConfig, Tenant,
+    AddressFamily, CallConfig, ForeignIdentity, Host, HostName, NextHop, PreconditionPolicy,
+    PrivateIdentityRule, RegistrationConfig, ServiceConfig, Tenant,
 };
 use signaling::sdp::CodecPolicy;
 
 use super::fault;
+use super::mw::{Foreign, ProfileName};
 use super::reader::{Fault, PortRange, section, text_value};
 
 section! {
     /// The IMS core, and what the box is in it. Several networks on one box are [[tenant]]
     /// tables, each with the keys of [ims] and a `name`; what one leaves out is as [ims] has it.
     Ims = "ims"
-    /// What the box is in the network. "gm": a terminal in front of a P-CSCF, for each user.
-    profile: ProfileName = ProfileName(Profile::Gm),
-    /// The P-CSCF: an address or a name, and a port, like "192.0.2.10:5060" or
+    /// What the box is in the network. "gm": a terminal in front of a P-CSCF, for each
+    /// user. "mw": the P-CSCF itself, in front of an I-CSCF; needs the operator's trust.
+    profile: ProfileName = ProfileName::Gm,
+    /// The P-CSCF ("gm"): an address or a name, and a port, like "192.0.2.10:5060" or
     /// "pcscf.example.com:5060". A name without a port is a domain, whose NAPTR and SRV
     /// records say where the P-CSCFs are, like "ims.example.com". Has no default.
     pcscf: Option<Peer> = None,
-    /// "udp", "tcp", "tls", or "auto": what the domain's records prefer, among TLS (if
-    /// there are `authorities`), UDP and TCP; UDP where there are none. By UDP, messages
-    /// above 1300 bytes go by TCP.
+    /// The I-CSCF ("mw"), written the same way. Has no default.
+    icscf: Option<Peer> = None,
+    /// "udp", "tcp", "tls" ("gm" only), or "auto": what the domain's records prefer, among
+    /// TLS (if there are `authorities`), UDP and TCP; UDP where there are none. By UDP,
+    /// messages above 1300 bytes go by TCP.
     transport: Transport = Transport(None),
     /// Name servers to ask, like "192.0.2.53". Empty: the system's.
     name_servers: Vec<NameServer> = Vec::new(),
     /// Domains whose users may log in. Has no default.
     home_domains: Vec<Domain> = Vec::new(),
-    /// The box's address towards the IMS. Unset: the one that the way to the P-CSCF has.
+    /// The box's address towards the IMS. Unset: the one that the way to the core has.
     address: Option<IpAddr> = None,
-    /// Ports towards the IMS: each logged-in browser has one of its own.
+    /// Ports towards the IMS ("gm"): each logged-in browser has one of its own.
     ports: PortRange = PortRange(16000..=23999),
+    /// The one port of all users towards the IMS ("mw").
+    port: u16 = 5060,
+    /// The name by which the core calls the box ("mw"): it stands in Path, Via and Contact,
+    /// and the core's name service must know it. Unset: the address.
+    host: Option<Domain> = None,
+    /// What P-Visited-Network-ID and P-Charging-Vector call this network ("mw"). Unset: as
+    /// `host`, or else as the first of `home_domains`.
+    visited_network: Option<String> = None,
+    /// The access type in P-Access-Network-Info ("mw"); none stands for browsers.
+    access_network: String = "IEEE-802.11".to_owned(),
+    /// What becomes of a caller who wants to be somebody else ("mw"): "replace" (the call is
+    /// made in the name that he has registered) or "refuse".
+    foreign_identity: Foreign = Foreign(ForeignIdentity::Replace),
     /// Certificates, PEM, of the authorities that vouch for the P-CSCF's ("tls" only).
     authorities: Option<PathBuf> = None,
-    /// Hosts besides the P-CSCF whose messages are taken.
+    /// Hosts besides the P-CSCF, or I-CSCF and S-CSCF, whose messages are taken.
     trusted_peers: Vec<IpAddr> = Vec::new(),
     /// Headers that no rule knows and that pass nevertheless, both ways.
     passed_headers: Vec<String> = Vec::new(),
@@ -53,7 +70,7 @@ section! {
     /// What the first REGISTER says about the private identity: "implied" (the public
     /// one without its scheme, as TS 24.229 has it) or "absent".
     private_identity: PrivateIdentity = PrivateIdentity(PrivateIdentityRule::Implied),
-    /// How long the P-CSCF may take to answer before its next address is tried.
+    /// How long the core may take to answer before its next address is tried.
     answer_time: Duration = RegistrationConfig::default().answer_time,
     /// Whether P-CSCFs that are quiet, or did not answer, are asked by OPTIONS if they are
     /// there.
@@ -234,30 +251,6 @@ impl std::fmt::Display for PrivateIdentity {
     }
 }
 
-/// What the box is, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProfileName(pub(crate) Profile);
-
-impl std::str::FromStr for ProfileName {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "gm" => Ok(ProfileName(Profile::Gm)),
-            _ => Err(()),
-        }
-    }
-}
-
-impl std::fmt::Display for ProfileName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
-            Profile::Gm => "gm",
-        })
-    }
-}
-
-text_value!(ProfileName, "\"gm\"");
 text_value!(
     Peer,
     "a host and a port, like \"pcscf.example.com:5060\" or \"192.0.2.10:5060\", or a domain \
@@ -329,9 +322,7 @@ impl Ims {
     /// `place` is how messages call the table.
     pub(super) fn check(&self, place: &str, faults: &mut Vec<Fault>) {
         let mut fault = |message: &str| faults.push(fault(format!("{place} {message}")));
-        if self.pcscf.is_none() {
-            fault("pcscf: is missing; say where the P-CSCF is, like \"192.0.2.10:5060\"");
-        }
+        self.check_profile(&mut fault);
         if self.home_domains.is_empty() {
             fault(
                 "home_domains: is missing; say whose users may log in, like [\"ims.example.com\"]",
@@ -347,10 +338,13 @@ impl Ims {
 
     /// Where requests go; `None` until it is configured.
     pub(crate) fn next_hop(&self) -> Option<NextHop> {
-        let pcscf = self.pcscf.clone()?;
+        let peer = match self.profile {
+            ProfileName::Gm => self.pcscf.clone()?,
+            ProfileName::Mw => self.icscf.clone()?,
+        };
         Some(NextHop {
-            host: pcscf.host,
-            port: pcscf.port,
+            host: peer.host,
+            port: peer.port,
             transports: self.transports(),
             family: AddressFamily::default(),
         })
@@ -377,7 +371,7 @@ impl Ims {
         let first = self.home_domains.first()?.0.clone();
         let mut tenant = Tenant::new(name, first, self.next_hop()?);
         tenant.domains = self.home_domains.iter().map(|d| d.0.clone()).collect();
-        tenant.profile = self.profile.0;
+        tenant.profile = self.profile();
         tenant.trusted_peers.clone_from(&self.trusted_peers);
         tenant.passed_headers.clone_from(&self.passed_headers);
         tenant.registration.expires = self.registration_expires;

@@ -4,6 +4,7 @@
 mod access;
 mod ims;
 mod media;
+mod mw;
 mod reader;
 mod supervisor;
 mod tenant;
@@ -347,8 +348,39 @@ mod tests {
     }
 
     #[test]
+    fn each_profile_has_its_own_next_hop() {
+        let mw = "[ims]\nprofile = \"mw\"\nicscf = \"192.0.2.11:4060\"\n\
+            home_domains = [\"ims.test\"]\nhost = \"pcscf.gw.test\"\nport = 5070\n";
+        let config = Config::parse(mw).expect("a good file");
+        let told = config.signaling().expect("a whole file").tenants;
+        let told = told[0].profile.mw().expect("the profile").clone();
+        assert_eq!((told.port, told.network.as_str()), (5070, "pcscf.gw.test"));
+
+        let mixed = mw.replace("icscf", "pcscf");
+        let faults = faults(&format!(
+            "{mixed}transport = \"tls\"\naccess_network = \"a b\"\n"
+        ));
+        let keys: Vec<_> = faults
+            .iter()
+            .map(|fault| fault.split(':').next().unwrap_or_default())
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "[ims] access_network",
+                "[ims] authorities",
+                "[ims] icscf",
+                "[ims] pcscf",
+                "[ims] transport",
+            ]
+        );
+        let faults = super::tests::faults(&format!("{LEAST}icscf = \"192.0.2.11:4060\"\n"));
+        assert!(faults[0].starts_with("[ims] icscf: is for profile = \"mw\""));
+    }
+
+    #[test]
     fn what_is_wrong_between_tenants_is_told_with_what_mends_it() {
-        let third = "[[tenant]]\nname = \"two\"\nhome_domains = [\"one.test\"]\nport = 7\n\
+        let third = "[[tenant]]\nname = \"two\"\nhome_domains = [\"one.test\"]\ntrusted_peer = 7\n\
             ports = \"20000-30000\"\n[[tenant]]\nname = \"no name\"\n";
         let faults = faults(&format!("{TWO}{third}"));
         assert_eq!(
@@ -370,8 +402,8 @@ mod tests {
                  or apart",
                 "[[tenant]] \"two\" ports: overlap with [[tenant]] \"two\"'s; make them the same, \
                  or apart",
-                "line 16: unknown key `port` in [[tenant]] \"two\"; the nearest known one is \
-                 `ports`",
+                "line 16: unknown key `trusted_peer` in [[tenant]] \"two\"; the nearest known \
+                 one is `trusted_peers`",
             ]
         );
         let beside = format!("{LEAST}[[tenant]]\nname = \"one\"\nhome_domains = \"one.test\"\n");

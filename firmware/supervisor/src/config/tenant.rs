@@ -5,6 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault;
 use super::ims::Ims;
+use super::mw::ProfileName;
 use super::reader::{Fault, Reader, Section, check_keys};
 
 /// One of the networks.
@@ -102,6 +103,19 @@ fn check_pair(one: &Tenant, other: &Tenant, faults: &mut Vec<Fault>) {
              leave it to one of them",
             one.place()
         )));
+    }
+    let is_mw = |tenant: &Tenant| tenant.ims.profile == ProfileName::Mw;
+    if is_mw(one) && is_mw(other) && one.ims.port == other.ims.port {
+        if one.ims.address == other.ims.address {
+            faults.push(fault(format!(
+                "{place} port: is also {}'s; give each its own port, or its own address",
+                one.place()
+            )));
+        }
+        return;
+    }
+    if is_mw(one) || is_mw(other) {
+        return;
     }
     let (ours, theirs) = (&one.ims.ports.0, &other.ims.ports.0);
     let overlap = ours.start() <= theirs.end() && theirs.start() <= ours.end();

@@ -15,6 +15,7 @@ mod cseq;
 mod digest;
 mod event;
 mod numbers;
+mod p_charging_vector;
 mod p_early_media;
 mod privacy;
 mod rack;
@@ -37,6 +38,7 @@ pub use cseq::CSeq;
 pub use digest::{Authorization, Digest, ProxyAuthenticate, ProxyAuthorization, WwwAuthenticate};
 pub use event::Event;
 pub use numbers::{Expires, FlowTimer, MaxForwards, MinExpires, MinSe, RSeq};
+pub use p_charging_vector::PChargingVector;
 pub use p_early_media::{EarlyMedia, PEarlyMedia};
 pub use privacy::Privacy;
 pub use rack::RAck;
@@ -191,6 +193,8 @@ single_views! {
     privacy -> Privacy;
     /// P-Early-Media, RFC 5009.
     p_early_media -> PEarlyMedia;
+    /// P-Charging-Vector.
+    p_charging_vector -> PChargingVector;
     /// Refer-To, RFC 3515.
     refer_to -> ReferTo;
     /// Referred-By, RFC 3892.
