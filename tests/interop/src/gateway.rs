@@ -18,6 +18,15 @@ pub const PORT: u16 = 8080;
 pub const PAGE_PORT: u16 = 8090;
 const MANAGEMENT_PORT: u16 = 9090;
 
+/// How the gateway is joined to the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// In front of the P-CSCF, as a terminal.
+    Gm,
+    /// As a P-CSCF itself, in front of the I-CSCF.
+    Mw,
+}
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
@@ -27,11 +36,11 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts it and waits until it is ready.
-    pub fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub fn start(program: &Path, folder: &Path, way: Way) -> anyhow::Result<Self> {
         let folder = folder.join("gateway");
         fs::create_dir_all(&folder).context("no folder for the gateway")?;
         let file = folder.join("gatehouse.toml");
-        fs::write(&file, configuration(&folder)).context("no configuration")?;
+        fs::write(&file, configuration(&folder, way)).context("no configuration")?;
         let mut command = Command::new(program);
         command
             .arg("run")
@@ -117,7 +126,15 @@ pub fn websocket() -> String {
     format!("ws://{}:{PORT}/sip", network::ACCESS_SIGNALING)
 }
 
-fn configuration(folder: &Path) -> String {
+fn configuration(folder: &Path, way: Way) -> String {
+    let way = match way {
+        Way::Gm => format!("pcscf = \"pcscf.{}:5060\"", hss::DOMAIN),
+        Way::Mw => format!(
+            "profile = \"mw\"\nicscf = \"icscf.{}:4060\"\nvisited_network = \"gw.{}\"",
+            hss::DOMAIN,
+            hss::DOMAIN
+        ),
+    };
     format!(
         r#"[access]
 listen = ["{signaling}:{PORT}"]
@@ -127,7 +144,7 @@ path = "/sip"
 web_root = "none"
 
 [ims]
-pcscf = "pcscf.{domain}:5060"
+{way}
 home_domains = ["{domain}"]
 address = "{gateway}"
 ports = "16000-16999"

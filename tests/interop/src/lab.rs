@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::capture::Capture;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, Way};
 use crate::hss;
 use crate::identity_provider::IdentityProvider;
 use crate::ims::{Gm, Ims};
@@ -24,6 +24,8 @@ pub struct Lab {
     pub ims: Ims,
     /// The program under test, started for the first case that wants it.
     gateway: Option<Gateway>,
+    /// How it is joined to the core.
+    way: Way,
     /// Chromium.
     pub browser: Browser,
     identity_provider: Option<IdentityProvider>,
@@ -74,6 +76,7 @@ impl Lab {
         Ok(Self {
             ims,
             gateway: None,
+            way: Way::Gm,
             browser,
             identity_provider: None,
             program: program.to_owned(),
@@ -83,10 +86,19 @@ impl Lab {
     }
 
     /// Sets the stage for a case.
-    pub fn stage(&mut self, name: &str, client: &'static str) -> anyhow::Result<Stage<'_>> {
+    pub fn stage(
+        &mut self,
+        name: &str,
+        client: &'static str,
+        way: Way,
+    ) -> anyhow::Result<Stage<'_>> {
+        if client != CORE_ALONE && way != self.way {
+            self.stop_gateway();
+            self.way = way;
+        }
         let is_running = self.gateway.as_mut().is_some_and(Gateway::is_running);
         if client != CORE_ALONE && !is_running {
-            self.gateway = Some(Gateway::start(&self.program, &self.folder)?);
+            self.gateway = Some(Gateway::start(&self.program, &self.folder, way)?);
         }
         if !self.ims.is_running() {
             self.ims.restart().context("the core did not start again")?;

@@ -164,7 +164,7 @@ fn run_cases(
     for (group, case) in cases {
         let name = format!("{}/{}", group.name, case.name);
         tally.run(&name, || {
-            let mut stage = lab.stage(&name, group.client)?;
+            let mut stage = lab.stage(&name, group.client, group.way)?;
             let outcome = catch_unwind(AssertUnwindSafe(|| (case.run)(&mut stage)));
             let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("the case itself panicked")));
             stage.finish(outcome)

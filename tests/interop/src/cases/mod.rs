@@ -14,6 +14,7 @@ use std::path::Path;
 
 pub use ipsec::GuestWorld;
 
+use crate::gateway::Way;
 use crate::lab::{CORE_ALONE, Stage};
 
 /// A case: its name and what is done.
@@ -45,6 +46,8 @@ pub struct Group {
     pub lane: Lane,
     /// Which SIP client the tabs run.
     pub client: &'static str,
+    /// How the gateway is joined to the core.
+    pub way: Way,
     /// The cases.
     pub cases: &'static [Case],
 }
@@ -64,25 +67,36 @@ pub const GROUPS: &[Group] = &[
         name: "core",
         lane: Lane::Interop,
         client: CORE_ALONE,
+        way: Way::Gm,
         cases: CORE_CASES,
     },
     Group {
         name: "jssip",
         lane: Lane::Interop,
         client: "jssip",
+        way: Way::Gm,
         cases: CASES,
     },
     Group {
         name: "sipjs",
         lane: Lane::Interop,
         client: "sipjs",
+        way: Way::Gm,
         cases: CASES,
     },
     Group {
         name: "ims",
         lane: Lane::Ims,
         client: CORE_ALONE,
+        way: Way::Gm,
         cases: IMS_CASES,
+    },
+    Group {
+        name: "mw",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::Mw,
+        cases: MW_CASES,
     },
 ];
 
@@ -115,6 +129,42 @@ const IMS_CASES: &[Case] = &[
     Case {
         name: "identity-provider",
         run: identity::identity_provider,
+    },
+];
+
+/// What a browser does through a gateway that is the P-CSCF.
+const MW_CASES: &[Case] = &[
+    Case {
+        name: "register",
+        run: registration::register,
+    },
+    Case {
+        name: "wrong-password",
+        run: registration::wrong_password,
+    },
+    Case {
+        name: "deregister",
+        run: registration::deregister,
+    },
+    Case {
+        name: "call-out",
+        run: calls::call_out,
+    },
+    Case {
+        name: "call-in",
+        run: calls::call_in,
+    },
+    Case {
+        name: "two-users",
+        run: calls::two_users,
+    },
+    Case {
+        name: "browser-to-browser",
+        run: calls::browser_to_browser,
+    },
+    Case {
+        name: "hold-by-telephone",
+        run: dialogs::hold_by_telephone,
     },
 ];
 
