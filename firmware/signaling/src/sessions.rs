@@ -480,6 +480,11 @@ impl Outside for View<'_> {
         &self.link.config.services
     }
 
+    fn gates_early_media(&self) -> bool {
+        let tenant = self.link.config.tenant(self.tenant);
+        tenant.profile.mw().is_some_and(|mw| mw.gates_early_media)
+    }
+
     fn is_reachable(&self, leg: Leg) -> bool {
         let binding = self.binding();
         match leg {

@@ -17,6 +17,9 @@ pub struct MwConfig {
     pub access_network: String,
     /// What becomes of a caller's wish to be somebody else.
     pub foreign_identity: ForeignIdentity,
+    /// Whether a browser hears early media only where P-Early-Media grants it (RFC 5009,
+    /// TS 24.229 §5.2.7.2); else its own ringback tone.
+    pub gates_early_media: bool,
 }
 
 impl MwConfig {
@@ -29,6 +32,7 @@ impl MwConfig {
             network: network.to_owned(),
             access_network: "IEEE-802.11".to_owned(),
             foreign_identity: ForeignIdentity::Replace,
+            gates_early_media: true,
         }
     }
 

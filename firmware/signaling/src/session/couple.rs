@@ -165,6 +165,11 @@ impl Coupling {
         coupling
     }
 
+    /// Only what the network grants is heard before the answer.
+    pub(super) fn gate_early_media(&mut self) {
+        self.early.gate();
+    }
+
     /// The next thing to do.
     pub(super) fn poll_step(&mut self) -> Option<Step> {
         self.steps.pop_front()

@@ -29,6 +29,8 @@ pub(super) struct EarlyMedia {
     forks: BTreeMap<Fork, Branch>,
     heard: Option<Fork>,
     grants: u32,
+    /// Whether only what is granted may be heard.
+    is_gated: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +42,17 @@ struct Branch {
 }
 
 impl EarlyMedia {
+    /// From now on only what the network grants is heard.
+    pub(super) fn gate(&mut self) {
+        self.is_gated = true;
+    }
+
+    /// Whether a description came that may not be heard, nor any other.
+    #[must_use]
+    pub(super) fn is_withheld(&self) -> bool {
+        self.is_gated && self.heard.is_none() && self.forks.values().any(|it| it.has_answer)
+    }
+
     /// A fork gave its description.
     pub(super) fn answered(&mut self, fork: Fork) {
         self.forks.entry(fork).or_default().has_answer = true;
@@ -91,7 +104,12 @@ impl EarlyMedia {
 
     fn is_audible(&self, fork: Fork) -> bool {
         self.forks.get(&fork).is_some_and(|branch| {
-            branch.has_answer && branch.authorization != Authorization::Withheld
+            branch.has_answer
+                && match branch.authorization {
+                    Authorization::Granted => true,
+                    Authorization::Unspoken => !self.is_gated,
+                    Authorization::Withheld => false,
+                }
         })
     }
 }

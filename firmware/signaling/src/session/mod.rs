@@ -77,7 +77,7 @@ impl Session {
             Leg::Ims => (called_leg, calling_leg),
         };
         let codecs = outside.config().codecs.clone();
-        let coupling = Coupling::start(
+        let mut coupling = Coupling::start(
             id,
             caller,
             couple::Call { offer, headers },
@@ -86,6 +86,9 @@ impl Session {
             chronicle,
             now.monotonic,
         );
+        if outside.gates_early_media() {
+            coupling.gate_early_media();
+        }
         let mut session = Session {
             id,
             access,

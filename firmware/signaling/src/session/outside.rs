@@ -24,6 +24,11 @@ pub trait Outside {
     /// What the user's network offers beside a plain call.
     fn services(&self) -> &ServiceConfig;
 
+    /// Whether early media must be granted by the network to be heard (RFC 5009).
+    fn gates_early_media(&self) -> bool {
+        false
+    }
+
     /// Whether a peer can be sent to just now: a browser may be away.
     fn is_reachable(&self, leg: Leg) -> bool;
 

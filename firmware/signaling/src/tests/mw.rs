@@ -463,3 +463,33 @@ fn the_shared_port_is_asked_for_again_until_it_is_there() {
         "0s port1 open\n5s port1 open\n5s port1 -> UDP REGISTER\n"
     );
 }
+
+#[test]
+fn early_media_is_heard_when_the_network_grants_it_and_not_before() {
+    let (mut world, _) = registered(1, "alice");
+    world.browser(1, &invite("alice", "b1"));
+    let asked = world.core_request();
+    let body = PHONE.replace('\n', "\r\n").into_bytes();
+    let progress = asked
+        .response(183)
+        .with(HeaderName::Contact, "<sip:carol@192.0.2.77:5060>")
+        .with_body("application/sdp", body);
+    world.answer(&asked, progress.clone());
+    let ringing = next_progress(&mut world);
+    assert_eq!((ringing.status.code(), ringing.body.len()), (180, 0));
+    let granted = progress.with(HeaderName::PEarlyMedia, "sendrecv");
+    world.answer(&asked, granted);
+    let early = next_progress(&mut world);
+    assert_eq!(early.status.code(), 183);
+    assert!(!early.body.is_empty());
+    assert!(!early.headers.has(&HeaderName::PEarlyMedia));
+}
+
+fn next_progress(world: &mut World) -> Response {
+    loop {
+        let response = world.browser_response(1);
+        if response.status.code() > 100 {
+            break response;
+        }
+    }
+}

@@ -54,6 +54,9 @@ section! {
     /// What becomes of a caller who wants to be somebody else ("mw"): "replace" (the call is
     /// made in the name that he has registered) or "refuse".
     foreign_identity: Foreign = Foreign(ForeignIdentity::Replace),
+    /// Whether browsers hear early media only where the core grants it by P-Early-Media
+    /// ("mw"); else they play their own ringback tone.
+    early_media_by_grant: bool = true,
     /// Certificates, PEM, of the authorities that vouch for the P-CSCF's ("tls" only).
     authorities: Option<PathBuf> = None,
     /// Hosts besides the P-CSCF, or I-CSCF and S-CSCF, whose messages are taken.

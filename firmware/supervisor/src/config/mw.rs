@@ -130,6 +130,7 @@ impl Ims {
                     port: self.port,
                     access_network: self.access_network.clone(),
                     foreign_identity: self.foreign_identity.0,
+                    gates_early_media: self.early_media_by_grant,
                     ..MwConfig::new(&network.unwrap_or_default())
                 }))
             }

@@ -74,6 +74,8 @@ impl Coupling {
         self.early.authorize(fork, authorization);
         let description = self.hear_early_media();
         let status = match status {
+            // What may not be heard does not silence the browser's own ringback tone.
+            StatusCode::SESSION_PROGRESS if self.early.is_withheld() => StatusCode::RINGING,
             StatusCode::RINGING
             | StatusCode::CALL_IS_BEING_FORWARDED
             | StatusCode::QUEUED
