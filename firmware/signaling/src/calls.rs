@@ -7,6 +7,7 @@ use iq::Leg;
 
 use crate::Signaling;
 use crate::config::{ForeignIdentity, MwConfig};
+use crate::emergency::Sos;
 use crate::event::{Breach, Event, Origin};
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
@@ -73,6 +74,7 @@ impl Signaling {
         transaction: ServerTransactionId,
         flow: FlowId,
         invite: Request,
+        emergency: Option<Sos>,
     ) -> Result<(), Rejection> {
         let peer = Peer::Flow(flow);
         if let Some(taken) = self.take_replacement(&peer, Leg::Access, transaction, &invite) {
@@ -82,16 +84,22 @@ impl Signaling {
         let from = invite.headers.from()?;
         let wish = wish_of(&invite.headers, &from);
         let binding = self.speaker(flow, &wish).ok_or(Rejection::Unregistered)?;
-        let callee = self.ims_target(binding, &invite, from, &wish)?;
+        let mut callee = self.ims_target(binding, &invite, from, &wish)?;
         let asserted = binding.asserted(binding.served_identity(Some(&wish)));
         let (mw, at) = (self.mw_of(binding), binding.address());
         let visited = mw
             .zip(at)
             .map(|(mw, at)| Visited::calling(&mw, at, &icid, asserted));
         let (tenant, binding) = (binding.tenant(), binding.id());
-        self.admit(binding)?;
-        if let Ways::Resting(time) = self.link.ways(tenant) {
-            return Err(Rejection::busy(time));
+        match emergency {
+            // No limit stands in its way.
+            Some(sos) => sos.redirect(&mut callee, visited.is_some()),
+            None => {
+                self.admit(binding)?;
+                if let Ways::Resting(time) = self.link.ways(tenant) {
+                    return Err(Rejection::busy(time));
+                }
+            }
         }
         let call = NewCall {
             tenant,

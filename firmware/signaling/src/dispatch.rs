@@ -325,13 +325,19 @@ impl Signaling {
                 .handle_register(flow, is_secure, transaction, request, link);
             return Ok(());
         }
+        if request.method == Method::Invite
+            && dialog_tag(&request).is_none()
+            && let Some(taken) = self.take_emergency(transaction, flow, &request)
+        {
+            return taken;
+        }
         if !self.flows.is_registered(flow) {
             return Err(Rejection::Unregistered);
         }
         match (&request.method, dialog_tag(&request)) {
             (_, Some(tag)) => self.take_in_dialog(transaction, &Peer::Flow(flow), &tag, request),
             (Method::Options, None) => self.answer_options(transaction, &request),
-            (Method::Invite, None) => self.take_access_invite(transaction, flow, request),
+            (Method::Invite, None) => self.take_access_invite(transaction, flow, request, None),
             (Method::Refer, None) => Err(Rejection::OnlyInCall),
             (_, None) => Err(Rejection::NoDialog),
         }

@@ -3,7 +3,13 @@
 //! default the caller is told to use another way (380); a network that takes such calls has
 //! them sent to its E-CSCF, as `urn:service:sos` (RFC 5031).
 
-use crate::message::{HeaderName, NameAddr, Request, Response, SipUri, StatusCode, Uri};
+use crate::Signaling;
+use crate::event::Event;
+use crate::id::FlowId;
+use crate::message::{HeaderName, Host, NameAddr, Request, Response, SipUri, StatusCode, Uri};
+use crate::rejection::Rejection;
+use crate::session::Target;
+use crate::transaction::ServerTransactionId;
 
 /// What is done with emergency calls of a tenant's users.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +51,64 @@ impl EmergencyConfig {
     }
 }
 
+/// An emergency call that the network takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Sos {
+    service: Uri,
+    route: SipUri,
+}
+
+impl Sos {
+    /// Sends a call to the E-CSCF instead of where it was dialled: straight there for a
+    /// P-CSCF, behind its own P-CSCF for a terminal.
+    pub(crate) fn redirect(self, callee: &mut Target, is_p_cscf: bool) {
+        callee.uri = self.service.clone();
+        callee.to = NameAddr::new(self.service);
+        callee.routes.truncate(usize::from(!is_p_cscf));
+        callee
+            .routes
+            .push(NameAddr::new(self.route.with_flag("lr")));
+    }
+}
+
+impl Signaling {
+    /// Takes an emergency call before anything else is looked at, from whom it may come;
+    /// `None` if it is none.
+    pub(crate) fn take_emergency(
+        &mut self,
+        transaction: ServerTransactionId,
+        flow: FlowId,
+        invite: &Request,
+    ) -> Option<Result<(), Rejection>> {
+        let config = &self.link.config;
+        let binding = self.registrations.of_flow(flow).next();
+        let (service, route) = match binding {
+            Some(binding) => {
+                let emergency = &config.tenant(binding.tenant()).emergency;
+                (emergency.service(&invite.uri)?, emergency.route.clone())
+            }
+            None => {
+                let mut all = config.tenants.iter();
+                (all.find_map(|it| it.emergency.service(&invite.uri))?, None)
+            }
+        };
+        let is_taken = route.is_some();
+        self.link.event(Event::EmergencyCall { flow, is_taken });
+        if let Some(route) = route {
+            let sos = Some(Sos { service, route });
+            return Some(self.take_access_invite(transaction, flow, invite.clone(), sos));
+        }
+        let host = Host::parse(self.link.config.access_host.as_str());
+        let own = SipUri::new(&host.expect("a host name is a host"), None);
+        let tag = self.link.token();
+        let response = alternative_service(invite, &own).with_to_tag(&tag);
+        self.link.respond(transaction, response);
+        Some(Ok(()))
+    }
+}
+
 /// 380 (Alternative Service): the browser has to use another way, TS 24.229 §5.2.10.2.
-#[must_use]
-pub fn alternative_service(invite: &Request, own: &SipUri) -> Response {
+fn alternative_service(invite: &Request, own: &SipUri) -> Response {
     let own = NameAddr::new(own.with_flag("lr"));
     let mut response = Response::to_request(invite, StatusCode::ALTERNATIVE_SERVICE)
         .with(HeaderName::PAssertedIdentity, own.to_string())
@@ -152,7 +213,10 @@ mod tests {
             ("sip:112@ims.test", "urn:service:sos"),
             ("sip:112@ims.test;user=phone", "urn:service:sos"),
             ("sip:%31%31%32@ims.test", "urn:service:sos"),
-            ("sip:112;phone-context=ims.test@ims.test;user=phone", "urn:service:sos"),
+            (
+                "sip:112;phone-context=ims.test@ims.test;user=phone",
+                "urn:service:sos",
+            ),
             ("sips:911@elsewhere.test", "urn:service:sos"),
         ];
         for (dialled, expected) in table {
@@ -177,7 +241,10 @@ mod tests {
 
     #[test]
     fn a_country_has_its_own_numbers_and_the_two_of_everywhere() {
-        assert_eq!(numbers_of("it").unwrap(), ["112", "911", "113", "115", "118"]);
+        assert_eq!(
+            numbers_of("it").unwrap(),
+            ["112", "911", "113", "115", "118"]
+        );
         assert_eq!(numbers_of("US").unwrap(), ["112", "911"]);
         assert_eq!(numbers_of("XX"), None);
         assert!(COUNTRIES.is_sorted_by_key(|(code, _)| *code));

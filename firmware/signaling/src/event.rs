@@ -106,6 +106,13 @@ pub enum Event {
     },
     /// A call is over, and this is its record.
     CallEnded(Box<CallRecord>),
+    /// A browser dialled an emergency service.
+    EmergencyCall {
+        /// On which connection.
+        flow: FlowId,
+        /// Whether the call was taken; else the caller was told to use another way.
+        is_taken: bool,
+    },
     /// Somebody tried what is not allowed, or sent what no honest peer sends.
     Security {
         /// Where it came from.

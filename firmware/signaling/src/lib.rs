@@ -8,6 +8,7 @@ pub mod counters;
 mod deadlines;
 pub mod dialog;
 mod dispatch;
+pub mod emergency;
 pub mod event;
 mod flow;
 mod flow_token;

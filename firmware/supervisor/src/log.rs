@@ -143,6 +143,9 @@ fn log(event: &Event) {
             Origin::Flow(flow) => warn!(flow = flow.0, "{breach}"),
             Origin::Endpoint(endpoint) => warn!(endpoint = endpoint.0, "{breach}"),
         },
+        Event::EmergencyCall { flow, is_taken } => {
+            warn!(flow = flow.0, is_taken, "emergency call");
+        }
         Event::EndpointRefused { endpoint, reason } => {
             error!(endpoint = endpoint.0, "no port towards the IMS: {reason}");
         }

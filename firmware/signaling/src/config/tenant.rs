@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::emergency::EmergencyConfig;
 use crate::message::Host;
 
 use super::{HostName, MwConfig, NextHop};
@@ -32,6 +33,8 @@ pub struct Tenant {
     pub trusted_peers: Vec<IpAddr>,
     /// Headers that no rule knows and that pass nevertheless, both ways.
     pub passed_headers: Vec<String>,
+    /// Emergency calls.
+    pub emergency: EmergencyConfig,
     /// Registrations.
     pub registration: RegistrationConfig,
 }
@@ -49,6 +52,7 @@ impl Tenant {
             probes: true,
             trusted_peers: Vec::new(),
             passed_headers: Vec::new(),
+            emergency: EmergencyConfig::default(),
             registration: RegistrationConfig::default(),
         }
     }

@@ -4,6 +4,7 @@
 
 mod boundary;
 mod calls;
+mod emergency;
 mod mw;
 mod reaching;
 mod referral;

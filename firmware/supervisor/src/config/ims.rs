@@ -12,6 +12,7 @@ use signaling::config::{
 };
 use signaling::sdp::CodecPolicy;
 
+use super::emergency::{Country, Number, Route};
 use super::fault;
 use super::mw::{Foreign, ProfileName};
 use super::reader::{Fault, PortRange, section, text_value};
@@ -57,6 +58,14 @@ section! {
     /// Whether browsers hear early media only where the core grants it by P-Early-Media
     /// ("mw"); else they play their own ringback tone.
     early_media_by_grant: bool = true,
+    /// Where the callers are, like "IT": says which numbers are emergency numbers, beside
+    /// 112 and 911. Unset: those that a telephone without a card takes for such.
+    emergency_country: Option<Country> = None,
+    /// More emergency numbers.
+    emergency_numbers: Vec<Number> = Vec::new(),
+    /// The E-CSCF that emergency calls are sent to, like "sip:ecscf.ims.example.com:5060",
+    /// past all limits. Unset: the caller is told to use the telephone network (380).
+    emergency_route: Option<Route> = None,
     /// Certificates, PEM, of the authorities that vouch for the P-CSCF's ("tls" only).
     authorities: Option<PathBuf> = None,
     /// Hosts besides the P-CSCF, or I-CSCF and S-CSCF, whose messages are taken.
@@ -375,6 +384,7 @@ impl Ims {
         let mut tenant = Tenant::new(name, first, self.next_hop()?);
         tenant.domains = self.home_domains.iter().map(|d| d.0.clone()).collect();
         tenant.profile = self.profile();
+        tenant.emergency = self.emergency();
         tenant.trusted_peers.clone_from(&self.trusted_peers);
         tenant.passed_headers.clone_from(&self.passed_headers);
         tenant.registration.expires = self.registration_expires;

@@ -2,6 +2,7 @@
 //! starts. Every fault is reported at once.
 
 mod access;
+mod emergency;
 mod ims;
 mod media;
 mod mw;
@@ -345,6 +346,21 @@ mod tests {
         let transports = [0, 1].map(|n: usize| told[n].next_hop.transports.clone());
         assert_eq!(transports, [[SipTransport::Tcp], [SipTransport::Udp]]);
         assert_eq!(told[1].registration.count, 7, "as [ims] has it");
+    }
+
+    #[test]
+    fn a_country_says_which_numbers_are_emergencies() {
+        let numbers = |more: &str| {
+            let config = Config::parse(&format!("{LEAST}{more}")).expect("a good file");
+            let told = config.signaling().expect("a whole file").tenants;
+            told[0].emergency.clone()
+        };
+        assert!(numbers("").numbers.contains(&"999".to_owned()));
+        let italy = numbers("emergency_country = \"it\"\nemergency_numbers = [\"114\"]\n");
+        assert_eq!(italy.numbers, ["112", "911", "113", "115", "118", "114"]);
+        assert_eq!(italy.route, None);
+        let text = format!("{LEAST}emergency_country = \"XX\"\nemergency_route = \"tel:112\"\n");
+        assert_eq!(faults(&text).len(), 2);
     }
 
     #[test]
