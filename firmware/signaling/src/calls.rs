@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use iq::Leg;
 
 use crate::Signaling;
-use crate::config::{ForeignIdentity, MwConfig};
+use crate::config::{ForeignIdentity, MwConfig, TenantId};
 use crate::emergency::Sos;
 use crate::event::{Breach, Event, Origin};
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::message::{HeaderName, Headers, Method, NameAddr, Request, SipUri, Uri};
 use crate::reach::Ways;
-use crate::registration::Binding;
+use crate::registration::{Binding, BindingId};
 use crate::rejection::Rejection;
 use crate::session::Target;
 use crate::sessions::NewCall;
@@ -32,12 +32,14 @@ impl Signaling {
         mut request: Request,
     ) -> Result<(), Rejection> {
         let leg = leg_of(peer);
-        let (session, binding) = self.sessions.find(leg, tag).ok_or(Rejection::NoDialog)?;
+        let Some((session, binding)) = self.sessions.find(leg, tag) else {
+            return self.take_in_subscription(transaction, peer, leg, tag, request);
+        };
         if !self.is_own(peer, self.registrations.get(binding)) {
             self.report_foreign(peer);
             return Err(Rejection::NoDialog);
         }
-        let may_refer = leg == Leg::Access || self.link.config.services.refer_from_ims;
+        let may_refer = leg == Leg::Access || self.services_of(binding)?.refer_from_ims;
         if request.method == Method::Refer && may_refer {
             self.translate_referral(peer, binding, &mut request)?;
         }
@@ -162,8 +164,64 @@ impl Signaling {
         Ok(())
     }
 
+    /// Whose request it is that a browser makes outside a dialog, and how the IMS is told.
+    pub(crate) fn outgoing(
+        &self,
+        flow: FlowId,
+        request: &Request,
+    ) -> Result<(BindingId, Target), Rejection> {
+        let from = request.headers.from()?;
+        let wish = wish_of(&request.headers, &from);
+        let binding = self.speaker(flow, &wish).ok_or(Rejection::Unregistered)?;
+        let target = self.ims_target(binding, request, from, &wish)?;
+        Ok((binding.id(), target))
+    }
+
+    /// Whom the IMS means by a request outside a dialog, and how the browser is told.
+    pub(crate) fn incoming(
+        &self,
+        peer: &Peer,
+        request: &Request,
+    ) -> Result<(BindingId, Target), Rejection> {
+        let Peer::Ims { endpoint, .. } = *peer else {
+            return Err(Rejection::NotHere);
+        };
+        let tokens = &self.link.flow_tokens;
+        let binding = self.registrations.target_of(endpoint, request, tokens)?;
+        let target = binding.access_target().cloned();
+        let target = target.ok_or(Rejection::FlowFailed)?;
+        binding.flow().ok_or(Rejection::FlowFailed)?;
+        let called = called_identity(binding, request).clone();
+        let target = self.access_target(binding, target, &called, request)?;
+        Ok((binding.id(), target))
+    }
+
+    /// What the box says in the core as a user's P-CSCF beside such a request, if it is that.
+    pub(crate) fn visited(
+        &mut self,
+        binding: BindingId,
+        from: Leg,
+        request: &Request,
+    ) -> Option<Visited> {
+        let icid = self.link.token();
+        let binding = self.registrations.get(binding)?;
+        let (mw, at) = (self.mw_of(binding)?, binding.address()?);
+        Some(match from {
+            Leg::Access => {
+                let sender = request.headers.from().ok();
+                let wish = sender.map(|from| wish_of(&request.headers, &from));
+                let asserted = binding.asserted(binding.served_identity(wish.as_ref()));
+                Visited::calling(&mw, at, &icid, asserted)
+            }
+            Leg::Ims => {
+                let asserted = binding.asserted(called_identity(binding, request));
+                Visited::called(&mw, at, &icid, &request.headers, asserted)
+            }
+        })
+    }
+
     /// Whether there is room for one more call.
-    fn admit(&self, binding: crate::registration::BindingId) -> Result<(), Rejection> {
+    fn admit(&self, binding: BindingId) -> Result<(), Rejection> {
         let calls = &self.link.config.calls;
         if self.phase != Phase::Serving {
             Err(Rejection::Draining)
@@ -207,7 +265,7 @@ impl Signaling {
         let identity = Uri::parse(identity.reveal()).expect("an identity is a URI");
         let uri = dialled(&invite.uri)?;
         let mut headers = Headers::new();
-        self.pass_replaces(invite, &mut headers)?;
+        self.pass_replaces(binding.tenant(), invite, &mut headers)?;
         let mw = self.link.config.tenant(binding.tenant()).profile.mw();
         let is_anonymous = is_anonymous(wish);
         let is_refused = mw.is_some_and(|mw| mw.foreign_identity == ForeignIdentity::Refuse);
@@ -235,11 +293,16 @@ impl Signaling {
     }
 
     /// A dialog that is not here may be one that the core referred the browser to.
-    fn pass_replaces(&self, invite: &Request, headers: &mut Headers) -> Result<(), Rejection> {
+    fn pass_replaces(
+        &self,
+        tenant: TenantId,
+        invite: &Request,
+        headers: &mut Headers,
+    ) -> Result<(), Rejection> {
         let Some(replaces) = invite.headers.replaces()? else {
             return Ok(());
         };
-        if !self.link.config.services.refer_from_ims {
+        if !self.link.config.tenant(tenant).services.refer_from_ims {
             return Err(Rejection::NoDialog);
         }
         headers.push(HeaderName::Replaces, replaces.to_string());
@@ -296,7 +359,7 @@ impl Signaling {
         }
     }
 
-    fn report_foreign(&mut self, peer: &Peer) {
+    pub(crate) fn report_foreign(&mut self, peer: &Peer) {
         let origin = match *peer {
             Peer::Flow(flow) => Origin::Flow(flow),
             Peer::Ims { endpoint, .. } => Origin::Endpoint(endpoint),

@@ -34,8 +34,6 @@ pub struct Config {
     pub flows: FlowConfig,
     /// Calls.
     pub calls: CallConfig,
-    /// Services beside a plain call.
-    pub services: ServiceConfig,
 }
 
 impl Config {
@@ -56,7 +54,6 @@ impl Config {
             flow_key: None,
             flows: FlowConfig::default(),
             calls: CallConfig::default(),
-            services: ServiceConfig::default(),
         }
     }
 

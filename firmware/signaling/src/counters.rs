@@ -16,6 +16,8 @@ iq::counters! {
         pub endpoints: u64,
         /// Gauge: calls.
         pub sessions: u64,
+        /// Gauge: subscriptions.
+        pub subscriptions: u64,
         /// Gauge: servers of the next hop that answer.
         pub next_hops_up: u64,
         /// Gauge: servers of the next hop that did not answer lately.
@@ -111,6 +113,10 @@ iq::counters! {
         pub calls_replaced: u64,
         /// REFERs that were handed on.
         pub referrals: u64,
+        /// Messages and other requests outside calls that were handed on.
+        pub exchanges: u64,
+        /// Subscriptions that were handed on.
+        pub subscriptions_made: u64,
         /// Calls turned away for lack of capacity or by a limit.
         pub calls_refused: u64,
     }

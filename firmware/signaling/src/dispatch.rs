@@ -237,6 +237,10 @@ impl Signaling {
                 self.sessions
                     .handle_response(call, name, response, link, &self.registrations);
             }
+            Heard::By(Owner::Subscription(id), name) => {
+                self.take_subscription_response(id, name, &response);
+            }
+            Heard::By(Owner::Exchange, name) => self.take_exchange_response(name, &response),
             Heard::By(Owner::Probe, _) | Heard::Nobody => {}
             Heard::Stray => link.counters.stray_responses += 1,
         }
@@ -255,6 +259,10 @@ impl Signaling {
                 self.sessions
                     .handle_failed(call, name, failure, link, &self.registrations);
             }
+            Heard::By(Owner::Subscription(id), name) => {
+                self.take_subscription_failure(id, name, failure);
+            }
+            Heard::By(Owner::Exchange, name) => self.take_exchange_failure(name, failure),
             Heard::By(Owner::Probe, _) | Heard::Nobody | Heard::Stray => {}
         }
     }
@@ -285,8 +293,11 @@ impl Signaling {
             | Method::Update
             | Method::Info
             | Method::Notify
-            | Method::Refer => true,
-            Method::Message | Method::Subscribe | Method::Publish | Method::Other(_) => false,
+            | Method::Refer
+            | Method::Message
+            | Method::Subscribe => true,
+            Method::Publish => matches!(peer, Peer::Flow(_)),
+            Method::Other(_) => false,
         };
         if !is_served {
             return Err(Rejection::MethodNotAllowed);
@@ -336,7 +347,15 @@ impl Signaling {
         }
         match (&request.method, dialog_tag(&request)) {
             (_, Some(tag)) => self.take_in_dialog(transaction, &Peer::Flow(flow), &tag, request),
-            (Method::Options, None) => self.answer_options(transaction, &request),
+            (Method::Options, None) if !self.is_about_another(flow, &request) => {
+                self.answer_options(transaction, &request)
+            }
+            (Method::Message | Method::Publish | Method::Options, None) => {
+                self.take_access_exchange(transaction, flow, request)
+            }
+            (Method::Subscribe, None) => {
+                self.take_subscribe(transaction, &Peer::Flow(flow), request)
+            }
             (Method::Invite, None) => self.take_access_invite(transaction, flow, request, None),
             (Method::Refer, None) => Err(Rejection::OnlyInCall),
             (_, None) => Err(Rejection::NoDialog),
@@ -353,6 +372,8 @@ impl Signaling {
         match (&request.method, dialog_tag(&request)) {
             (_, Some(tag)) => self.take_in_dialog(transaction, peer, &tag, request),
             (Method::Options, None) => self.answer_options(transaction, &request),
+            (Method::Message, None) => self.take_ims_exchange(transaction, peer, request),
+            (Method::Subscribe, None) => self.take_subscribe(transaction, peer, request),
             (Method::Invite, None) => self.take_ims_invite(transaction, peer, endpoint, request),
             (Method::Refer, None) => Err(Rejection::OnlyInCall),
             (_, None) => Err(Rejection::NoDialog),
@@ -430,6 +451,8 @@ impl Signaling {
                 };
                 let (link, registrations) = (&mut self.link, &self.registrations);
                 self.sessions.end_of(binding, reason, link, registrations);
+                self.subscriptions.end_of(binding);
+                self.exchanges.forget(binding);
             }
             Change::Carries(flow, count) => {
                 self.flows.set_bindings(flow, count, self.link.instant());

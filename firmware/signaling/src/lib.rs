@@ -5,11 +5,13 @@ pub mod auth;
 mod calls;
 pub mod config;
 pub mod counters;
+mod crossing;
 mod deadlines;
 pub mod dialog;
 mod dispatch;
 pub mod emergency;
 pub mod event;
+mod exchange;
 mod flow;
 mod flow_token;
 pub mod id;
@@ -28,6 +30,7 @@ pub mod sdp;
 pub mod session;
 mod sessions;
 mod shutdown;
+mod subscription;
 pub mod transaction;
 mod visited;
 
@@ -44,12 +47,14 @@ pub use id::{EndpointId, FlowId, QueryId, SipTransport};
 pub use input::{Input, OpenFailure};
 pub use output::{EndpointKind, Output};
 
+use exchange::Exchanges;
 use flow::{Closing, Flows};
 use link::Link;
 use reach::Standing;
 use registration::Registrations;
 use sessions::Sessions;
 use shutdown::Phase;
+use subscription::Subscriptions;
 
 /// The whole control plane.
 #[derive(Debug)]
@@ -58,6 +63,8 @@ pub struct Signaling {
     flows: Flows,
     registrations: Registrations,
     sessions: Sessions,
+    exchanges: Exchanges,
+    subscriptions: Subscriptions,
     /// Connections that are closed once everything before is said.
     closings: VecDeque<(FlowId, Closing)>,
     phase: Phase,
@@ -74,6 +81,8 @@ impl Signaling {
             flows,
             registrations: Registrations::new(&mut link),
             sessions: Sessions::new(epoch),
+            exchanges: Exchanges::default(),
+            subscriptions: Subscriptions::new(),
             closings: VecDeque::new(),
             phase: Phase::Serving,
             link,
@@ -102,6 +111,7 @@ impl Signaling {
         self.registrations.handle_timeout(&mut self.link);
         self.sessions
             .handle_timeout(&mut self.link, &self.registrations);
+        self.subscriptions.handle_timeout(instant);
         while let Some((flow, closing)) = self.flows.take_due(instant) {
             self.closings.push_back((flow, closing));
         }
@@ -123,6 +133,7 @@ impl Signaling {
             self.link.poll_timeout(),
             self.registrations.poll_timeout(),
             self.sessions.poll_timeout(),
+            self.subscriptions.poll_timeout(),
             self.flows.poll_timeout(),
             self.phase.deadline(),
         ]
@@ -150,6 +161,7 @@ impl Signaling {
             next_hops_up: gauge(self.link.reach.count(Standing::Up)),
             next_hops_suspect: gauge(self.link.reach.count(Standing::Suspect)),
             next_hops_down: gauge(self.link.reach.count(Standing::Down)),
+            subscriptions: gauge(self.subscriptions.len()),
             ..self.link.counters
         };
     }

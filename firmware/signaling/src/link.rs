@@ -22,6 +22,7 @@ use crate::policy::Policies;
 use crate::reach::{Hop, Reach, Way};
 use crate::reaching::Spare;
 use crate::registration::{BindingId, ImsPath};
+use crate::subscription::SubscriptionId;
 use crate::transaction::{ClientTransactionId, Failure, Peer, ServerTransactionId, Transactions};
 
 /// The way out.
@@ -54,6 +55,9 @@ pub(crate) struct Link {
 pub(crate) enum Owner {
     Binding(BindingId),
     Session(SessionId, Leg),
+    Subscription(SubscriptionId),
+    /// A request that leaves nothing behind but its answer.
+    Exchange,
     /// The box itself: an OPTIONS that asks whether a server is there.
     Probe,
 }

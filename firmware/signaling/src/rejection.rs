@@ -53,6 +53,15 @@ pub enum Rejection {
     /// The method is served inside calls only.
     #[error("Only Inside A Call")]
     OnlyInCall,
+    /// A subscription to, or a publication of, something that is not on the list; this is.
+    #[error("Bad Event")]
+    BadEvent(String),
+    /// A message of a type that is not on the list; this is.
+    #[error("Unsupported Message Type")]
+    UnsupportedMessage(String),
+    /// A message that is too long for a page.
+    #[error("Message Too Large")]
+    MessageTooLarge,
     /// Went through too many hands.
     #[error("Too Many Hops")]
     TooManyHops,
@@ -79,6 +88,12 @@ pub enum Rejection {
     /// The box is shutting down.
     #[error("Shutting Down")]
     Draining,
+    /// The user has sent as many messages as he may.
+    #[error("Too Many Messages")]
+    TooManyMessages,
+    /// The user has as many subscriptions as he may have.
+    #[error("Too Many Subscriptions")]
+    TooManySubscriptions,
     /// The user has as many calls as he may have.
     #[error("Too Many Calls")]
     TooManyCalls,
@@ -120,7 +135,11 @@ impl Rejection {
             Rejection::NoCapacity | Rejection::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Rejection::CoreSilent | Rejection::Unresolved => StatusCode::SERVER_TIME_OUT,
             Rejection::TooManyCalls | Rejection::AlreadyAnswered => StatusCode::BUSY_HERE,
-            Rejection::OnlyInCall => StatusCode::FORBIDDEN,
+            Rejection::OnlyInCall | Rejection::TooManySubscriptions => StatusCode::FORBIDDEN,
+            Rejection::BadEvent(_) => StatusCode::BAD_EVENT,
+            Rejection::UnsupportedMessage(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Rejection::MessageTooLarge => StatusCode::MESSAGE_TOO_LARGE,
+            Rejection::TooManyMessages => StatusCode::SERVICE_UNAVAILABLE,
             Rejection::FlowFailed => StatusCode::TEMPORARILY_UNAVAILABLE,
             Rejection::FlowGone => StatusCode::FLOW_FAILED,
             // Not 503: the browser would turn away from the box (RFC 3261 §16.7).
@@ -142,9 +161,16 @@ impl Rejection {
             Rejection::BadExtension(tags) => tags.iter().fold(response, |response, tag| {
                 response.with(HeaderName::Unsupported, tag.as_str())
             }),
-            Rejection::NoCapacity | Rejection::Draining | Rejection::InProgress => {
-                response.with(HeaderName::RetryAfter, retry_after)
+            Rejection::BadEvent(packages) => {
+                response.with(HeaderName::AllowEvents, packages.as_str())
             }
+            Rejection::UnsupportedMessage(types) => {
+                response.with(HeaderName::Accept, types.as_str())
+            }
+            Rejection::NoCapacity
+            | Rejection::Draining
+            | Rejection::InProgress
+            | Rejection::TooManyMessages => response.with(HeaderName::RetryAfter, retry_after),
             // All who were told the same would come back at once: not before, and spread.
             Rejection::CoreBusy(seconds) => {
                 response.with(HeaderName::RetryAfter, seconds.saturating_add(retry_after))
@@ -162,6 +188,8 @@ impl Rejection {
             | Rejection::NoDialog
             | Rejection::AlreadyAnswered
             | Rejection::OnlyInCall
+            | Rejection::MessageTooLarge
+            | Rejection::TooManySubscriptions
             | Rejection::TooManyHops
             | Rejection::CoreSilent
             | Rejection::Unresolved
@@ -192,7 +220,8 @@ pub fn relayed_to_access(status: StatusCode) -> StatusCode {
 }
 
 /// The methods that are served.
-pub const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, INFO, OPTIONS, NOTIFY, REFER";
+pub const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, INFO, OPTIONS, NOTIFY, REFER, MESSAGE, \
+     SUBSCRIBE";
 
 #[cfg(test)]
 mod tests {

@@ -8,12 +8,13 @@ use iq::{Command, Leg, Now, Reply, SessionId};
 use rand_chacha::ChaCha20Rng;
 
 use crate::config::{CallConfig, ServiceConfig, TenantId};
+use crate::crossing;
 use crate::deadlines::Deadlines;
 use crate::event::{EndReason, Event};
 use crate::link::{Link, Owner};
 use crate::message::headers::Replaces;
 use crate::message::{
-    HeaderName, Headers, Host, Method, NameAddr, Params, Request, Response, SipUri, StatusCode, Uri,
+    HeaderName, Headers, Method, NameAddr, Params, Request, Response, StatusCode, Uri,
 };
 use crate::reach::Hop;
 use crate::registration::{Binding, BindingId, ImsPath, Registrations};
@@ -477,7 +478,7 @@ impl Outside for View<'_> {
     }
 
     fn services(&self) -> &ServiceConfig {
-        &self.link.config.services
+        &self.link.config.tenant(self.tenant).services
     }
 
     fn gates_early_media(&self) -> bool {
@@ -496,18 +497,7 @@ impl Outside for View<'_> {
     }
 
     fn contact(&self, leg: Leg) -> NameAddr {
-        let ims = self
-            .binding()
-            .and_then(|binding| binding.ims_contact(&self.link.config));
-        match (leg, ims) {
-            (Leg::Ims, Some(uri)) => NameAddr::new(uri),
-            // RFC 7118 §5.2; on the IMS side only when nothing can be sent there any more.
-            (Leg::Access | Leg::Ims, _) => {
-                let host = Host::parse(self.link.config.access_host.as_str());
-                let host = host.expect("a host name is a host");
-                NameAddr::new(SipUri::new(&host, None).with_param("transport", "ws"))
-            }
-        }
+        crossing::contact(self.link, self.binding(), leg)
     }
 
     fn send_request(&mut self, leg: Leg, mut request: Request) -> Option<ClientTransactionId> {

@@ -65,9 +65,11 @@ impl Visited {
         headers.set(&vector);
         headers.replace(HeaderName::PAccessNetworkInfo, self.access_info.as_str());
         let is_first = headers.to().is_ok_and(|to| to.tag().is_none());
-        if is_first && *method == Method::Invite {
+        if is_first {
             let asserted = NameAddr::new(self.asserted.clone());
             headers.replace(HeaderName::PAssertedIdentity, asserted.to_string());
+        }
+        if is_first && *method == Method::Invite {
             // RFC 5009 §8: what the network says about early media is understood here.
             headers.replace(HeaderName::PEarlyMedia, "supported");
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::emergency::EmergencyConfig;
 use crate::message::Host;
 
-use super::{HostName, MwConfig, NextHop};
+use super::{HostName, MwConfig, NextHop, ServiceConfig};
 
 /// A tenant, by its place in [`Config::tenants`](super::Config::tenants).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,8 @@ pub struct Tenant {
     pub emergency: EmergencyConfig,
     /// Registrations.
     pub registration: RegistrationConfig,
+    /// What its users may do beside a plain call.
+    pub services: ServiceConfig,
 }
 
 impl Tenant {
@@ -54,6 +56,7 @@ impl Tenant {
             passed_headers: Vec::new(),
             emergency: EmergencyConfig::default(),
             registration: RegistrationConfig::default(),
+            services: ServiceConfig::default(),
         }
     }
 

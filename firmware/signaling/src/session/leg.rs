@@ -126,10 +126,12 @@ pub(super) struct Ask {
 pub(super) struct Question {
     /// Its name.
     pub(super) ask: Ask,
-    /// REFER, so far.
+    /// REFER or MESSAGE.
     pub(super) method: Method,
     /// All that came with it.
     pub(super) headers: Headers,
+    /// What a MESSAGE says.
+    pub(super) body: Bytes,
 }
 
 /// How a referral is going, RFC 3515 §2.4.5.

@@ -9,5 +9,6 @@ mod mw;
 mod reaching;
 mod referral;
 mod registration;
+mod services;
 mod tenants;
 mod world;

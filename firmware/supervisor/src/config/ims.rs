@@ -87,6 +87,22 @@ section! {
     /// Whether P-CSCFs that are quiet, or did not answer, are asked by OPTIONS if they are
     /// there.
     probes: bool = true,
+    /// Preconditions of quality of service (RFC 3312) towards the core: "none" turns calls
+    /// away that demand them, "answer" keeps a browser from ringing until the caller's side
+    /// is ready, "offer" also says so of the box's side in calls from browsers.
+    preconditions: Preconditions = Preconditions(PreconditionPolicy::Answer),
+    /// Whether the core may refer a browser to somebody else (REFER). Browsers may always
+    /// transfer their own calls.
+    refer_from_ims: bool = ServiceConfig::default().refer_from_ims,
+    /// Event packages that users may subscribe to (RFC 6665). "dialog" tells others whom a
+    /// user talks to.
+    event_packages: Vec<String> = ServiceConfig::default().event_packages,
+    /// Whether users may publish their state (RFC 3903).
+    publish: bool = ServiceConfig::default().publish,
+    /// Content types of messages that pass (RFC 3428), both ways.
+    message_types: Vec<String> = ServiceConfig::default().message_types,
+    /// How many messages a user may send in a minute.
+    messages_per_minute: u32 = ServiceConfig::default().messages_per_minute,
 }
 
 section! {
@@ -116,13 +132,6 @@ section! {
     session_expires: Duration = CallConfig::default().session_expires,
     /// The shortest session timer that is accepted; never below "90s".
     min_session_expires: Duration = CallConfig::default().min_session_expires,
-    /// Preconditions of quality of service (RFC 3312) towards the core: "none" turns calls
-    /// away that demand them, "answer" keeps a browser from ringing until the caller's side
-    /// is ready, "offer" also says so of the box's side in calls from browsers.
-    preconditions: Preconditions = Preconditions(PreconditionPolicy::Answer),
-    /// Whether the core may refer a browser to somebody else (REFER). Browsers may always
-    /// transfer their own calls.
-    refer_from_ims: bool = ServiceConfig::default().refer_from_ims,
 }
 
 /// A host and a port.
@@ -393,6 +402,14 @@ impl Ims {
         tenant.registration.private_identity = self.private_identity.0;
         tenant.registration.answer_time = self.answer_time;
         tenant.probes = self.probes;
+        tenant.services = ServiceConfig {
+            preconditions: self.preconditions.0,
+            refer_from_ims: self.refer_from_ims,
+            event_packages: self.event_packages.clone(),
+            publish: self.publish,
+            message_types: self.message_types.clone(),
+            messages_per_minute: self.messages_per_minute,
+        };
         Some(tenant)
     }
 }
@@ -411,14 +428,6 @@ impl Calls {
             codecs: CodecPolicy::new(self.codecs.iter().map(|codec| codec.0)),
             session_expires: self.session_expires,
             min_session_expires: self.min_session_expires,
-        }
-    }
-
-    /// The services beside a plain call, as signaling knows them.
-    pub(super) fn services(&self) -> ServiceConfig {
-        ServiceConfig {
-            preconditions: self.preconditions.0,
-            refer_from_ims: self.refer_from_ims,
         }
     }
 

@@ -119,7 +119,6 @@ impl Config {
         config.flows.authentication_time = self.limits.authentication_time;
         config.flows.count = self.limits.flows;
         config.calls = self.calls.signaling();
-        config.services = self.calls.services();
         Some(config)
     }
 
@@ -306,14 +305,9 @@ mod tests {
     #[test]
     fn how_calls_are_treated_reaches_signaling() {
         let calls = "[calls]\ncodecs = [\"pcmu\", \"pcma\"]\nmedia_grace = \"9s\"\n\
-            ims_silence = \"1m\"\npage_grace = \"7s\"\npreconditions = \"offer\"\n\
-            refer_from_ims = true\n";
+            ims_silence = \"1m\"\npage_grace = \"7s\"\n";
         let config = Config::parse(&format!("{LEAST}{calls}")).expect("a good file");
-        let told = config.signaling().expect("a whole file");
-        let preconditions = signaling::config::PreconditionPolicy::Offer;
-        assert_eq!(told.services.preconditions, preconditions);
-        assert!(told.services.refer_from_ims);
-        let told = told.calls;
+        let told = config.signaling().expect("a whole file").calls;
         assert_eq!(told.page_grace.as_secs(), 7);
         let codecs = [iq::PayloadFormat::Pcmu, iq::PayloadFormat::Pcma];
         assert_eq!(told.codecs, signaling::sdp::CodecPolicy::new(codecs));
@@ -322,6 +316,28 @@ mod tests {
         assert_eq!(config.calls.silence_report().as_secs(), 15);
         let text = format!("{LEAST}[calls]\ncodecs = []\nims_silence = \"1s\"\n");
         assert_eq!(faults(&text).len(), 2);
+    }
+
+    #[test]
+    fn what_users_may_do_beside_a_call_is_their_networks_choice() {
+        let text = format!(
+            "{LEAST}preconditions = \"offer\"\nrefer_from_ims = true\npublish = true\n\
+             event_packages = [\"reg\"]\nmessage_types = [\"text/plain\"]\n\
+             messages_per_minute = 5\n"
+        );
+        let config = Config::parse(&text).expect("a good file");
+        let told = config.signaling().expect("a whole file");
+        assert_eq!(
+            told.tenants[0].services,
+            signaling::config::ServiceConfig {
+                preconditions: signaling::config::PreconditionPolicy::Offer,
+                refer_from_ims: true,
+                event_packages: vec!["reg".to_owned()],
+                publish: true,
+                message_types: vec!["text/plain".to_owned()],
+                messages_per_minute: 5,
+            }
+        );
     }
 
     const TWO: &str = "[ims]\ntransport = \"tcp\"\nregistrations = 7\n\

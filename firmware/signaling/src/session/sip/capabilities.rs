@@ -49,9 +49,9 @@ impl Capabilities {
     /// The methods that are taken inside a call.
     pub(super) fn allow(&self) -> &'static str {
         if self.takes_refer {
-            "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, INFO, OPTIONS, NOTIFY, REFER"
+            "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, INFO, OPTIONS, NOTIFY, MESSAGE, REFER"
         } else {
-            "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, INFO, OPTIONS, NOTIFY"
+            "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, INFO, OPTIONS, NOTIFY, MESSAGE"
         }
     }
 

@@ -35,13 +35,13 @@ impl SipLeg {
                 outside.respond(self.leg, transaction, response);
             }
             Method::Refer if self.capabilities.takes_refer() => {
-                self.handle_refer(transaction, request, outside);
+                self.handle_question(transaction, request, outside);
             }
+            Method::Message => self.handle_question(transaction, request, outside),
             Method::Notify => self.handle_notify(transaction, &request, outside),
             // ACK and CANCEL come another way.
             Method::Ack | Method::Cancel => {}
             Method::Register
-            | Method::Message
             | Method::Subscribe
             | Method::Refer
             | Method::Publish

@@ -1,5 +1,6 @@
-//! REFER inside a call, RFC 3515: handed on to the other side, whose NOTIFYs come back. The
-//! box subscribes on one leg and notifies on the other, each with numbers of its own.
+//! Requests inside a call that one side has for the other: MESSAGE (RFC 3428), and REFER
+//! (RFC 3515), whose NOTIFYs come back. The box subscribes on one leg and notifies on the
+//! other, each with numbers of its own.
 //!
 //! Whom a REFER may name is settled before it gets here. Left out: REFER outside a call.
 
@@ -31,14 +32,14 @@ pub(super) struct Handed {
 }
 
 impl SipLeg {
-    /// REFER of the peer.
-    pub(super) fn handle_refer(
+    /// REFER or MESSAGE of the peer.
+    pub(super) fn handle_question(
         &mut self,
         transaction: ServerTransactionId,
         request: Request,
         outside: &mut impl Outside,
     ) {
-        if let Err(refusal) = self.check_refer() {
+        if let Err(refusal) = self.check_question(&request, outside) {
             return self.refuse(transaction, &request, &refusal, outside);
         }
         self.asks += 1;
@@ -50,6 +51,7 @@ impl SipLeg {
             ask,
             method: request.method.clone(),
             headers: request.headers.clone(),
+            body: request.body.clone(),
         }));
         self.asked.push(Asked {
             ask,
@@ -58,7 +60,15 @@ impl SipLeg {
         });
     }
 
-    fn check_refer(&self) -> Result<(), Final> {
+    fn check_question(&self, request: &Request, outside: &impl Outside) -> Result<(), Final> {
+        if request.method == Method::Message
+            && let Err(rejection) = outside.services().check_message(request)
+        {
+            let response = rejection.response(request, 0);
+            let mut refusal = Final::new(response.status);
+            refusal.headers.copy(&response.headers, &HeaderName::Accept);
+            return Err(refusal);
+        }
         if self.state != State::Confirmed {
             return Err(Final::new(StatusCode::TEMPORARILY_UNAVAILABLE));
         }
@@ -68,14 +78,15 @@ impl SipLeg {
         Ok(())
     }
 
-    /// Hands a REFER of the other side on.
+    /// Hands a request of the other side on.
     pub(super) fn ask(&mut self, question: &Question, outside: &mut impl Outside) {
         let sent = self.send_question(question, outside);
         match sent {
-            Some(cseq) => self.handed.push(Handed {
+            Some(cseq) if question.method == Method::Refer => self.handed.push(Handed {
                 ask: question.ask,
                 cseq,
             }),
+            Some(_) => {}
             None => self.push(LegEvent::Replied {
                 ask: question.ask,
                 reply: Final::new(StatusCode::TEMPORARILY_UNAVAILABLE),
@@ -91,13 +102,21 @@ impl SipLeg {
         for header in outside.carry(self.leg, &question.headers).iter() {
             request.headers.push_header(header.clone());
         }
-        for name in [HeaderName::ReferTo, HeaderName::ReferSub] {
-            request.headers.copy(&question.headers, &name);
+        let own: &[HeaderName] = match question.method {
+            Method::Refer => &[HeaderName::ReferTo, HeaderName::ReferSub],
+            _ => &[HeaderName::ContentType, HeaderName::ContentDisposition],
+        };
+        for name in own {
+            request.headers.copy(&question.headers, name);
         }
-        // RFC 3892 §2: who refers, as this side knows him.
-        let referrer = self.dialog.as_ref().map(|dialog| &dialog.local().uri)?;
-        let referrer = NameAddr::new(referrer.clone()).to_string();
-        request.headers.push(HeaderName::ReferredBy, referrer);
+        if question.method == Method::Refer {
+            // RFC 3892 §2: who refers, as this side knows him.
+            let referrer = self.dialog.as_ref().map(|dialog| &dialog.local().uri)?;
+            let referrer = NameAddr::new(referrer.clone()).to_string();
+            request.headers.push(HeaderName::ReferredBy, referrer);
+        } else {
+            request.body = question.body.clone();
+        }
         let cseq = build::cseq(&request);
         self.send(request, Purpose::Ask(question.ask), outside)
             .then_some(cseq)
@@ -112,12 +131,14 @@ impl SipLeg {
         self.push(LegEvent::Replied { ask, reply });
     }
 
-    /// Answers the peer's REFER as the other side did.
+    /// Answers the peer's request as the other side did.
     pub(super) fn reply(&mut self, ask: Ask, reply: &Final, outside: &mut impl Outside) {
         let Some(at) = self.asked.iter().position(|asked| asked.ask == ask) else {
             return;
         };
+        let mut has_notices = true;
         if let Some((transaction, request)) = self.asked[at].waits.take() {
+            has_notices = request.method == Method::Refer;
             let mut response = self.dialog_response(&request, reply.status, outside);
             for header in outside.carry(self.leg, &reply.headers).iter() {
                 response.headers.push_header(header.clone());
@@ -127,7 +148,7 @@ impl SipLeg {
             outside.respond(self.leg, transaction, response);
         }
         let is_quiet = reply.headers.text(&HeaderName::ReferSub) == Some("false");
-        if !reply.status.is_success() || is_quiet {
+        if !reply.status.is_success() || is_quiet || !has_notices {
             self.asked.remove(at);
         }
     }
@@ -239,5 +260,5 @@ const REFER: &str = "refer";
 /// The body of its NOTIFYs, RFC 3515 §2.4.5.
 const FRAGMENT: &str = "message/sipfrag;version=2.0";
 
-/// Referrals of one side that go on at a time.
+/// Requests of one side that go on at a time.
 const ASK_MAX: usize = 4;

@@ -401,6 +401,7 @@ impl Call {
         };
         add_headers(put, headers);
         match body {
+            Some(body) if headers.contains("Content-Type") => Request { body, ..request },
             Some(body) => request.with_body(content_type, body),
             None => request,
         }

@@ -454,13 +454,13 @@ fn methods_that_are_not_served_are_named() {
     let mut call = Call::up_from_browser();
     call.request(IMS, Method::Options, None, "");
     call.request(IMS, Method::Refer, None, "");
-    call.request(BROWSER, Method::Message, None, "");
+    call.request(BROWSER, Method::Publish, None, "");
     let allow = call
         .last_response(BROWSER)
         .headers
         .text(&crate::message::HeaderName::Allow)
         .unwrap();
-    assert!(!allow.contains("MESSAGE"));
+    assert!(!allow.contains("PUBLISH"));
     assert_ladder(
         &call.take_ladder(),
         r#"
@@ -468,8 +468,8 @@ fn methods_that_are_not_served_are_named() {
         ims < 200 OPTIONS
         ims > REFER
         ims < 405 REFER
-        browser > MESSAGE
-        browser < 405 MESSAGE
+        browser > PUBLISH
+        browser < 405 PUBLISH
         "#,
     );
 }

@@ -45,6 +45,19 @@ fn a_browser_refers_the_far_end_and_hears_how_it_goes() {
 }
 
 #[test]
+fn a_message_inside_a_call_is_handed_on() {
+    let mut call = Call::up_from_browser();
+    let text = "Content-Type: text/plain";
+    call.request(BROWSER, Method::Message, Some("hello".into()), text);
+    assert_eq!(call.last_request(IMS).body, "hello");
+    call.answer_with(IMS, &Method::Message, 200, "phone", None, "");
+    assert_eq!(call.last_response(BROWSER).status.code(), 200);
+    let long = Some("x".repeat(1301).into());
+    call.request(IMS, Method::Message, long, text);
+    assert_eq!(call.last_response(IMS).status.code(), 513);
+}
+
+#[test]
 fn a_far_end_that_takes_no_referral_says_so() {
     let mut call = Call::up_from_browser();
     call.request(BROWSER, Method::Refer, None, CAROL);
