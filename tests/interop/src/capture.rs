@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::child::Child;
+use crate::header_table::Fields;
 use crate::{network, tone};
 
 /// A capture under way, or ended.
@@ -45,11 +46,15 @@ impl Capture {
         &self.file
     }
 
+    /// Every detail of the SIP that went from the gateway to the core.
+    pub fn towards_core(&self) -> anyhow::Result<String> {
+        self.text(&format!("sip && ip.src == {}", network::GATEWAY))
+    }
+
     /// Finds what one side must not learn about the other; each leak is one line.
-    pub fn leaks(&self) -> anyhow::Result<Vec<String>> {
+    pub fn leaks(&self, towards_core: &str) -> anyhow::Result<Vec<String>> {
         let mut leaks = Leaks::new();
-        let towards_core = self.text(&format!("sip && ip.src == {}", network::GATEWAY))?;
-        find(&towards_core, TOWARDS_CORE, "towards the core", &mut leaks);
+        find(towards_core, TOWARDS_CORE, "towards the core", &mut leaks);
         let browser_side = format!("sip && tcp.srcport == {}", self.port);
         find(
             &self.text(&browser_side)?,
@@ -134,6 +139,30 @@ impl Capture {
             .flat_map(|line| line.trim().as_bytes().chunks(2).map(digits))
             .map(tone::from_a_law)
             .collect())
+    }
+
+    /// The header fields of the SIP requests that match a filter, as tshark tells them apart.
+    pub fn request_fields(&self, filter: &str) -> anyhow::Result<Fields> {
+        let filter = format!("sip.Method && {filter}");
+        let arguments = ["-Y", filter.as_str(), "-T", "json", "-e", "sip.msg_hdr"];
+        let text = self.tshark(&arguments)?;
+        let packets: serde_json::Value = serde_json::from_str(&text).context("tshark's JSON")?;
+        let mut fields = Fields::new();
+        for packet in packets.as_array().into_iter().flatten() {
+            let heads = packet["_source"]["layers"]["sip.msg_hdr"].as_array();
+            for head in heads.into_iter().flatten().filter_map(|head| head.as_str()) {
+                // tshark hands the line ends out in letters.
+                let lines = head.split("\\r\\n").flat_map(str::lines);
+                for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+                    if name.contains('=') {
+                        continue; // A line of the session description.
+                    }
+                    let values = fields.entry(name.trim().to_owned()).or_default();
+                    values.insert(value.trim().to_owned());
+                }
+            }
+        }
+        Ok(fields)
     }
 
     /// How many packets match a display filter.

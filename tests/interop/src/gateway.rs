@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::child::Child;
-use crate::{hss, network};
+use crate::{hss, network, sweep};
 
 /// Port of the WebSocket, plain on loopback.
 pub const PORT: u16 = 8080;
@@ -32,6 +32,16 @@ pub enum Way {
 pub struct Gateway {
     child: Child,
     folder: PathBuf,
+}
+
+impl Way {
+    /// What the settings and the policy's documentation call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Gm => "gm",
+            Way::Mw => "mw",
+        }
+    }
 }
 
 impl Gateway {
@@ -75,6 +85,18 @@ impl Gateway {
     /// Asks it to leave (SIGTERM), which de-registers everybody; says whether it did.
     pub fn stop(&mut self, limit: Duration) -> bool {
         self.child.stop(limit)
+    }
+
+    /// Keeps what `/metrics` says, for the sweep at the end of the run.
+    pub fn keep_metrics(&mut self) {
+        let Ok(text) = self.management("/metrics") else {
+            return; // It is gone already, and its log says why.
+        };
+        let mut options = fs::File::options();
+        let file = self.folder.join(sweep::METRICS);
+        if let Ok(mut file) = options.create(true).append(true).open(file) {
+            let _ = file.write_all(text.as_bytes());
+        }
     }
 
     /// Its log.
@@ -124,6 +146,11 @@ impl Gateway {
 /// The address of the WebSocket, as a page knows it.
 pub fn websocket() -> String {
     format!("ws://{}:{PORT}/sip", network::ACCESS_SIGNALING)
+}
+
+/// Where the tests' own page comes from.
+pub fn origin() -> String {
+    format!("http://{}:{PAGE_PORT}", network::ACCESS_SIGNALING)
 }
 
 fn configuration(folder: &Path, way: Way) -> String {

@@ -2,6 +2,7 @@
 //! telephones and the capture are the case's own.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,12 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::capture::Capture;
 use crate::gateway::{self, Gateway, Way};
+use crate::header_table::Column;
 use crate::hss;
 use crate::identity_provider::IdentityProvider;
 use crate::ims::{Gm, Ims};
 use crate::sipp::Scripted;
+use crate::sweep;
 use crate::telephone::{Answer, Telephone};
 
 /// What all cases share.
@@ -25,10 +28,12 @@ pub struct Lab {
     /// The program under test, started for the first case that wants it.
     gateway: Option<Gateway>,
     /// How it is joined to the core.
-    way: Way,
+    pub way: Way,
     /// Chromium.
     pub browser: Browser,
     identity_provider: Option<IdentityProvider>,
+    /// What the recorded browser's messages became on each way so far.
+    pub columns: Vec<Column>,
     program: PathBuf,
     folder: PathBuf,
     stages: u32,
@@ -79,6 +84,7 @@ impl Lab {
             way: Way::Gm,
             browser,
             identity_provider: None,
+            columns: Vec::new(),
             program: program.to_owned(),
             folder: folder.to_owned(),
             stages: 0,
@@ -132,7 +138,15 @@ impl Lab {
     /// Has the gateway de-register everybody and leave, if it runs; says whether it left by itself.
     pub fn stop_gateway(&mut self) -> bool {
         let gateway = self.gateway.take();
-        gateway.is_none_or(|mut gateway| gateway.stop(Duration::from_secs(8)))
+        gateway.is_none_or(|mut gateway| {
+            gateway.keep_metrics();
+            gateway.stop(Duration::from_secs(8))
+        })
+    }
+
+    /// Whether a gateway was started in this run.
+    pub fn had_gateway(&self) -> bool {
+        self.folder.join("gateway").exists()
     }
 }
 
@@ -292,7 +306,9 @@ impl Stage<'_> {
         }
         let _ = self.lab.browser.tell("", "closeAll");
         self.capture.stop();
-        let mut leaks = self.capture.leaks()?;
+        let towards_core = self.capture.towards_core()?;
+        append(&self.lab.folder.join(sweep::TOWARDS_CORE), &towards_core)?;
+        let mut leaks = self.capture.leaks(&towards_core)?;
         leaks.extend(self.lab.ims.leaks());
         let outcome = outcome.and_then(|()| match leaks.as_slice() {
             [] => Ok(()),
@@ -365,6 +381,15 @@ impl Stage<'_> {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// Writes at the end of a file.
+fn append(file: &Path, text: &str) -> anyhow::Result<()> {
+    let mut options = fs::File::options();
+    let opened = options.create(true).append(true).open(file);
+    opened
+        .and_then(|mut opened| opened.write_all(text.as_bytes()))
+        .with_context(|| format!("could not write {}", file.display()))
 }
 
 /// The address of a user.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use interop::cases::{Case, GROUPS, GUEST_CASES, Group, GuestCase, GuestWorld, Lane};
+use interop::cases::{Case, GROUPS, GUEST_CASES, Group, GuestCase, GuestWorld, Lane, RECORDING};
 use interop::ims::{Gm, Ims};
 use interop::lab::Lab;
-use interop::{guest, network};
+use interop::{guest, network, sweep};
 
 /// Gatehouse against real peers.
 #[derive(Parser)]
@@ -28,6 +28,9 @@ struct Arguments {
     /// Start the IMS core alone and keep it up until this program is stopped.
     #[arg(long)]
     core: bool,
+    /// Record the trace of the browser anew, instead of running cases.
+    #[arg(long)]
+    record: bool,
     /// This is the program inside the guest.
     #[arg(long, hide = true)]
     guest: bool,
@@ -43,6 +46,13 @@ impl Arguments {
     }
 
     fn cases(&self) -> Vec<(&'static Group, &'static Case)> {
+        if self.record {
+            return RECORDING
+                .cases
+                .iter()
+                .map(|case| (&RECORDING, case))
+                .collect();
+        }
         let all = GROUPS
             .iter()
             .flat_map(|group| group.cases.iter().map(move |case| (group, case)));
@@ -51,7 +61,7 @@ impl Arguments {
     }
 
     fn guest_cases(&self) -> Vec<&'static GuestCase> {
-        let all = GUEST_CASES.iter();
+        let all = GUEST_CASES.iter().filter(|_| !self.record);
         all.filter(|case| self.wants(Lane::Ims, GUEST, case.name))
             .collect()
     }
@@ -171,6 +181,20 @@ fn run_cases(
         });
     }
     lab.stop_gateway();
+    if lab.had_gateway() {
+        tally.run("sweep/planted-secrets", || {
+            let findings = sweep::sweep(folder)?;
+            println!(
+                "     {} files of the gateway's and what reached the core were looked through, \
+                 for {} answers to challenges among other things",
+                findings.files, findings.answers
+            );
+            match findings.faults.as_slice() {
+                [] => Ok(()),
+                faults => Err(anyhow!("{}", faults.join("; "))),
+            }
+        });
+    }
     Ok(())
 }
 

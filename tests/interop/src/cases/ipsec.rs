@@ -37,8 +37,6 @@ pub(super) fn sec_agree(world: &mut GuestWorld) -> anyhow::Result<()> {
         let found = associations(side)?;
         ensure!(found.len() == 4, "not four associations: {found:?}");
     }
-    // The challenge's contact was bound for the time of a challenge alone: what it ends by must
-    // not be the associations of the registration that came of it.
     let asked = world.ims.hss.asked_about("isim1");
     ensure!(
         asked.contains(&"SAR"),

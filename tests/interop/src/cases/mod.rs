@@ -9,6 +9,7 @@ mod ipsec;
 mod mw;
 mod network;
 mod registration;
+mod trace;
 
 use std::path::Path;
 
@@ -92,6 +93,20 @@ pub const GROUPS: &[Group] = &[
         cases: IMS_CASES,
     },
     Group {
+        name: "trace-gm",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::Gm,
+        cases: TRACE_CASES,
+    },
+    Group {
+        name: "trace-mw",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::Mw,
+        cases: TRACE_CASES,
+    },
+    Group {
         name: "mw",
         lane: Lane::Ims,
         client: "jssip",
@@ -99,6 +114,24 @@ pub const GROUPS: &[Group] = &[
         cases: MW_CASES,
     },
 ];
+
+/// Writes `tests/fixtures/jssip-3.13.8/calls.json`; run by `--record` alone.
+pub const RECORDING: Group = Group {
+    name: "record",
+    lane: Lane::Ims,
+    client: "jssip",
+    way: Way::Gm,
+    cases: &[Case {
+        name: "calls",
+        run: trace::record,
+    }],
+};
+
+/// The recorded browser on each way into the IMS.
+const TRACE_CASES: &[Case] = &[Case {
+    name: "calls",
+    run: trace::replay,
+}];
 
 /// What the core and the telephones can do without a gateway: if these fail, look there first.
 const CORE_CASES: &[Case] = &[
