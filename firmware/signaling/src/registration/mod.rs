@@ -156,6 +156,10 @@ impl Registrations {
         let name = tokens.open(token).ok_or(Rejection::BadFlowToken)?;
         let id = self.by_flow_name.get(&name).ok_or(Rejection::FlowGone)?;
         let binding = self.table.get(id).ok_or(Rejection::FlowGone)?;
+        if binding.registered().is_none() {
+            // He has signed off; Kamailio's S-CSCF forgets him a while later.
+            return Err(Rejection::FlowFailed);
+        }
         let is_there = binding.flow().is_some() && binding.tenant == shared.tenant;
         if is_there {
             Ok(binding)

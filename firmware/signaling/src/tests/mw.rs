@@ -430,6 +430,18 @@ fn a_token_that_was_made_up_or_whose_browser_is_gone_leads_to_nobody() {
 }
 
 #[test]
+fn who_has_signed_off_is_not_there_even_if_the_core_still_thinks_so() {
+    let (mut world, alice) = registered(1, "alice");
+    let farewell = register("alice", 3, &credentials("alice", "n1"));
+    world.browser(1, &farewell.replace("expires=600", "expires=0"));
+    let asked = world.core_request();
+    world.answer(&asked, asked.response(200));
+    world.forget();
+    from_scscf(&mut world, &incoming(&alice, &path_of(&alice), "X-Any: 1"));
+    assert_eq!(world.core_response().status.code(), 480);
+}
+
+#[test]
 fn only_the_core_is_listened_to_and_the_service_route_says_who_that_is() {
     let mut world = world_with(mw());
     let alice = log_in(&mut world, 1, "alice");
