@@ -2,6 +2,7 @@
 //! runs, and leaves cleanly.
 
 mod config;
+mod credentials;
 #[cfg(feature = "lab")]
 mod demo;
 mod health;
@@ -45,6 +46,9 @@ enum Verb {
         /// The file.
         file: PathBuf,
     },
+    /// Keeps credentials by which the gateway registers users on their behalf.
+    #[command(subcommand)]
+    Credentials(credentials::Verb),
     /// Prints a configuration with every setting, its documentation and its default.
     DefaultConfig,
     /// Runs the gateway on an embedded IMS core with a page to try it.
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Verb::CheckConfig { file } => load(&file).map(|_| println!("{}: good", file.display())),
         Verb::Run { config } => load(&config)
             .and_then(|config| run::to_completion(config, run::Page::default(), |_| {})),
+        Verb::Credentials(verb) => credentials::run(verb),
         #[cfg(feature = "lab")]
         Verb::Demo(arguments) => demo::run(arguments),
     };

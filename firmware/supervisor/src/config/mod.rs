@@ -2,6 +2,7 @@
 //! starts. Every fault is reported at once.
 
 mod access;
+mod credentials;
 mod emergency;
 mod ims;
 mod media;
@@ -16,6 +17,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub(crate) use access::{Access, Limited};
+pub(crate) use credentials::Credentials;
 pub(crate) use ims::{Calls, Ims};
 pub(crate) use media::Media;
 pub(crate) use reader::Fault;
@@ -74,6 +76,8 @@ config! {
     records: Records,
     /// What is kept.
     state: State,
+    /// Proof of users.
+    credentials: Credentials,
     /// How the box stops.
     shutdown: Shutdown,
 }
@@ -89,6 +93,7 @@ impl Config {
         tenant::check(&config.tenants, &config.ims, &mut faults);
         config.calls.check(&mut faults);
         config.media.check(&mut faults);
+        config.credentials.check(&config.state, &mut faults);
         if faults.is_empty() {
             Ok(config)
         } else {
