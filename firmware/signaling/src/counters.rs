@@ -65,6 +65,8 @@ iq::counters! {
         /// OPTIONS answered.
         pub options_answered: u64,
 
+        /// Challenges of the core that the box answered with stored credentials.
+        pub challenges_answered: u64,
         /// REGISTERs from browsers that were relayed.
         pub registers_relayed: u64,
         /// Challenges relayed to browsers.

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use iq::Leg;
 
 use crate::Signaling;
 use crate::calls::dialog_tag;
+use crate::challenged::Challenge;
 use crate::event::{Breach, DeregistrationCause, EndReason, Event, Origin};
 use crate::flow::Closing;
 use crate::id::{EndpointId, FlowId, SipTransport};
@@ -83,6 +85,16 @@ impl Signaling {
                 if let Some(tenant) = reach.handle_resolved(query, &resolution, now) {
                     self.link.go_on(tenant);
                     self.registrations.handle_resolved(tenant, &mut self.link);
+                }
+            }
+            Input::Authenticated { id, answer } => {
+                let (link, registrations) = (&mut self.link, &mut self.registrations);
+                if !registrations.handle_authenticated(id, &answer, link)
+                    && let Some((session, name, response)) = link.handle_authenticated(id, answer)
+                {
+                    let call = (session, Leg::Ims);
+                    self.sessions
+                        .handle_response(call, name, response, link, registrations);
                 }
             }
             Input::Iq(reply) => {
@@ -223,6 +235,17 @@ impl Signaling {
     }
 
     fn take_response(&mut self, transaction: ClientTransactionId, response: Response) {
+        let response = match self.link.take_challenge(transaction, &response) {
+            Challenge::None => response,
+            Challenge::Answering => return,
+            Challenge::Refused(session, name, response) => {
+                let call = (session, Leg::Ims);
+                let (link, registrations) = (&mut self.link, &self.registrations);
+                return self
+                    .sessions
+                    .handle_response(call, name, *response, link, registrations);
+            }
+        };
         let hop = self.link.client(transaction).and_then(|client| client.hop);
         let heard = self.link.owner_of_response(transaction, &response);
         let link = &mut self.link;
@@ -331,9 +354,13 @@ impl Signaling {
         request: Request,
     ) -> Result<(), Rejection> {
         if request.method == Method::Register {
+            #[cfg(test)]
+            let user = self.proven.get(&flow).cloned();
+            #[cfg(not(test))]
+            let user = None;
             let (is_secure, link) = (self.flows.is_secure(flow), &mut self.link);
             self.registrations
-                .handle_register(flow, is_secure, transaction, request, link);
+                .handle_register(flow, is_secure, transaction, request, user, link);
             return Ok(());
         }
         if request.method == Method::Invite
@@ -481,7 +508,7 @@ impl Signaling {
                 counters.flows_flooded += 1;
             }
             Closing::Superseded => counters.flows_superseded += 1,
-            Closing::Idle | Closing::Full | Closing::Restart => {}
+            Closing::Idle | Closing::Full | Closing::Restart | Closing::Deregistered => {}
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use iq::{Leg, PayloadFormat, Private, SessionId, SessionReport, UnixTime};
 
+use crate::auth::AuthenticationFailure;
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::input::OpenFailure;
@@ -35,6 +36,15 @@ pub enum Event {
         status: u16,
         /// Whose decision it was.
         reason: RegistrationFailure,
+    },
+    /// The box could not refresh a registration that it keeps; it tries again.
+    RefreshFailed {
+        /// The port towards the IMS.
+        endpoint: EndpointId,
+        /// Who.
+        identity: PublicIdentity,
+        /// What the core said, if it said anything.
+        status: Option<u16>,
     },
     /// A registration is over.
     Deregistered {
@@ -149,6 +159,15 @@ pub enum RegistrationFailure {
     /// Another connection's registration was asked for, and the core did not ask for proof.
     #[error("another connection's registration, without proof")]
     NotProven,
+    /// There are no credentials that the box could answer the core with.
+    #[error("{0}")]
+    Credentials(AuthenticationFailure),
+    /// The core does not take the credentials that are stored for the user.
+    #[error("the core does not take the user's stored credentials")]
+    Unproven,
+    /// Who challenges does not know the key that user and network share.
+    #[error("the challenge is not that of the user's network")]
+    ForeignNetwork,
     /// The box is shutting down.
     #[error("shutting down")]
     Draining,

@@ -61,6 +61,8 @@ pub(crate) enum Closing {
     Flood,
     /// The browser came back on another connection.
     Superseded,
+    /// The core ended the registration.
+    Deregistered,
     /// No room for one more.
     Full,
     /// The box is stopping; the client should come back with jitter.
@@ -75,6 +77,7 @@ impl Closing {
             Closing::Full => 1013,
             Closing::Unauthenticated | Closing::Idle => 4001,
             Closing::Superseded => 4002,
+            Closing::Deregistered => 4003,
         }
     }
 
@@ -86,6 +89,7 @@ impl Closing {
             Closing::MalformedMessages => "too many malformed messages",
             Closing::Flood => "too many messages",
             Closing::Superseded => "registered on another connection",
+            Closing::Deregistered => "the network ended the registration",
             Closing::Full => "too many connections",
             Closing::Restart => "the gateway restarts",
         }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use iq::Private;
 
+use crate::auth::digest::Answer;
+use crate::auth::{AuthenticationFailure, AuthenticationId};
 use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
 use crate::reach::Resolution;
 
@@ -73,6 +75,13 @@ pub enum Input {
         query: QueryId,
         /// What the name service says.
         resolution: Resolution,
+    },
+    /// Answers [`Output::Authenticate`](crate::Output::Authenticate).
+    Authenticated {
+        /// Which question.
+        id: AuthenticationId,
+        /// What goes into the request, or why there is nothing.
+        answer: Result<Box<Answer>, AuthenticationFailure>,
     },
     /// The media plane answers or reports.
     Iq(iq::Reply),

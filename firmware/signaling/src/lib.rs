@@ -3,6 +3,7 @@
 
 pub mod auth;
 mod calls;
+mod challenged;
 pub mod config;
 pub mod counters;
 mod crossing;
@@ -68,6 +69,9 @@ pub struct Signaling {
     /// Connections that are closed once everything before is said.
     closings: VecDeque<(FlowId, Closing)>,
     phase: Phase,
+    /// Who has proved himself on a connection.
+    #[cfg(test)]
+    proven: std::collections::BTreeMap<FlowId, auth::ProvenUser>,
 }
 
 impl Signaling {
@@ -85,6 +89,8 @@ impl Signaling {
             subscriptions: Subscriptions::new(),
             closings: VecDeque::new(),
             phase: Phase::Serving,
+            #[cfg(test)]
+            proven: std::collections::BTreeMap::new(),
             link,
         }
     }

@@ -9,6 +9,8 @@ use iq::{Leg, Now, Private, SessionId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
+use crate::auth::AuthenticationId;
+use crate::challenged::Challenged;
 use crate::config::{Config, TenantId};
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
@@ -39,7 +41,9 @@ pub(crate) struct Link {
     stranded: VecDeque<ClientTransactionId>,
     pub(crate) transactions: Transactions,
     pub(crate) reach: Reach,
+    pub(crate) challenged: Challenged,
     endpoints: u64,
+    authentications: u64,
     output: VecDeque<Output>,
     clients: BTreeMap<ClientTransactionId, Client>,
     /// Under which transaction a request runs that was sent anew, by its first name.
@@ -112,7 +116,9 @@ impl Link {
             counters: Counters::default(),
             rng,
             transactions: Transactions::default(),
+            challenged: Challenged::default(),
             endpoints: 0,
+            authentications: 0,
             reach: Reach::new(&config),
             output: VecDeque::new(),
             clients: BTreeMap::new(),
@@ -333,6 +339,9 @@ impl Link {
         if self.parked.contains_key(&invite) {
             return self.strand(invite);
         }
+        if self.cancel_held(invite) {
+            return;
+        }
         let running = self.renamed.get(&invite).copied().unwrap_or(invite);
         let extra = extra.iter().cloned().collect();
         let now = self.instant();
@@ -416,6 +425,12 @@ impl Link {
         EndpointId(self.endpoints)
     }
 
+    /// The name of one more question about credentials.
+    pub(crate) fn authentication(&mut self) -> AuthenticationId {
+        self.authentications += 1;
+        AuthenticationId(self.authentications)
+    }
+
     /// Who waits for this response, and under which name he knows the request.
     pub(crate) fn owner_of_response(
         &mut self,
@@ -475,6 +490,7 @@ impl Link {
     /// Nobody waits for this request any more; not for INVITE.
     pub(crate) fn abandon(&mut self, first: ClientTransactionId) {
         self.parked.remove(&first);
+        self.abandon_held(first);
         let running = self.renamed.get(&first).copied().unwrap_or(first);
         self.transactions.abandon(running);
         self.forget(running);

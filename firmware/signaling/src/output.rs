@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::auth::{AuthenticationId, digest};
 use crate::config::TenantId;
 use crate::event::Event;
 use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
+use crate::identity::PrivateIdentity;
 use crate::reach::Question;
 
 /// One thing that the shell shall do.
@@ -62,6 +64,16 @@ pub enum Output {
         tenant: TenantId,
         /// The question.
         question: Question,
+    },
+    /// Answer a challenge of the core with what is stored for a user; answered by
+    /// `Authenticated`.
+    Authenticate {
+        /// The question's name.
+        id: AuthenticationId,
+        /// Whose credentials.
+        user: PrivateIdentity,
+        /// What shall be answered.
+        question: Box<digest::Question>,
     },
     /// Tell the media plane something.
     Iq(iq::Command),

@@ -84,7 +84,7 @@ impl Link {
         self.reach.standing(hop) == Standing::Up
     }
 
-    fn send_spare(
+    pub(crate) fn send_spare(
         &mut self,
         owner: Owner,
         mut spare: Box<Spare>,
@@ -103,6 +103,23 @@ impl Link {
             fallback: is_moved.then(|| Box::new((path, request.clone()))),
             patience: has_others.then_some(CALL_PATIENCE),
             spare: Some(spare),
+        };
+        self.start(going, peer, request)
+    }
+
+    /// Sends a request anew, under the name that its owner knows.
+    pub(crate) fn send_again(
+        &mut self,
+        owner: Owner,
+        path: &ImsPath,
+        request: Request,
+        first: ClientTransactionId,
+    ) -> ClientTransactionId {
+        let (peer, request) = self.address(path, request);
+        let going = Going {
+            hop: Some(path.hop()),
+            first: Some(first),
+            ..Going::plain(owner)
         };
         self.start(going, peer, request)
     }
@@ -338,6 +355,11 @@ impl Link {
 }
 
 impl Spare {
+    /// The INVITE, for what every server asks alike.
+    pub(crate) fn request(&mut self) -> &mut Request {
+        &mut self.request
+    }
+
     /// Changes where the INVITE goes: its topmost Route names the server.
     fn lead_to(&mut self, hop: Hop) {
         let before = self.path.hop().uri().with_flag("lr");

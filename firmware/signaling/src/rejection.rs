@@ -80,6 +80,9 @@ pub enum Rejection {
     #[error("Core Not Found")]
     Unresolved,
 
+    /// The core does not take what the box knows of the user, or the box knows nothing.
+    #[error("Credentials Not Accepted")]
+    CredentialsRefused,
     /// The core demands a proof that no browser can give through this box.
     #[error("Challenge Not Supported")]
     UnusableChallenge,
@@ -125,6 +128,7 @@ impl Rejection {
             | Rejection::ForeignDomain
             | Rejection::BadFlowToken
             | Rejection::NotYours
+            | Rejection::CredentialsRefused
             | Rejection::NotProven => StatusCode::FORBIDDEN,
             Rejection::NotHere => StatusCode::NOT_FOUND,
             Rejection::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -193,6 +197,7 @@ impl Rejection {
             | Rejection::TooManyHops
             | Rejection::CoreSilent
             | Rejection::Unresolved
+            | Rejection::CredentialsRefused
             | Rejection::UnusableChallenge
             | Rejection::TooManyCalls
             | Rejection::FlowFailed => response,

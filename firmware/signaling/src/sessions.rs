@@ -389,6 +389,9 @@ impl Sessions {
             };
             tell(&mut entry.session, &mut view);
             self.tidy(id);
+            if !self.table.contains_key(&id) {
+                link.forget_session(id);
+            }
         }
     }
 
@@ -516,11 +519,16 @@ impl Outside for View<'_> {
                     visited.dress_request(&request.method, &mut request.headers);
                     return Some(self.link.send_by_route(owner, &path, request));
                 }
-                if begins_a_call(&request) {
-                    let tenant = self.tenant;
-                    return Some(self.link.send_call(owner, tenant, &path, request));
-                }
-                Some(self.link.send_to_ims(owner, &path, request))
+                let user = self.binding().and_then(Binding::kept_user).cloned();
+                let tenant = begins_a_call(&request).then_some(self.tenant);
+                let link = &mut self.link;
+                Some(match (user, tenant) {
+                    (Some(user), _) => {
+                        link.send_on_behalf(self.session, tenant, &path, request, user)
+                    }
+                    (None, Some(tenant)) => link.send_call(owner, tenant, &path, request),
+                    (None, None) => link.send_to_ims(owner, &path, request),
+                })
             }
         }
     }
@@ -536,7 +544,10 @@ impl Outside for View<'_> {
             (Leg::Ims, _, Some(path)) if self.visited.is_some() => {
                 self.link.acknowledge_by_route(&path, request);
             }
-            (Leg::Ims, _, Some(path)) => self.link.acknowledge_to_ims(&path, request),
+            (Leg::Ims, _, Some(path)) => {
+                self.link.match_ack(self.session, &mut request);
+                self.link.acknowledge_to_ims(&path, request);
+            }
             (Leg::Access | Leg::Ims, _, _) => {} // Nobody is there; the 2xx will come again.
         }
     }

@@ -194,6 +194,12 @@ fn registration(event: &Event) {
         Event::Deregistered {
             endpoint, cause, ..
         } => info!(endpoint = endpoint.0, "registration over: {cause}"),
+        Event::RefreshFailed {
+            endpoint, status, ..
+        } => warn!(
+            endpoint = endpoint.0,
+            status, "the box could not refresh a registration; it tries again"
+        ),
         Event::FlowLost {
             flow,
             endpoint,

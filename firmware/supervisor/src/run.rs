@@ -19,7 +19,8 @@ use transport::web_root::WebRoot;
 use transport::websocket::{self, Access, Listen};
 use transport::{endpoint, rtp};
 
-use crate::config::{Config, Tenant};
+use crate::config::{Config, Credentials, Tenant};
+use crate::credentials::{Service, Store, StoreError};
 use crate::health::Health;
 use crate::media_task::{self, MediaTask};
 use crate::memory;
@@ -211,6 +212,7 @@ impl Built {
         let (media_in, requests) = mpsc::channel(QUEUED_IQ);
         let (replies_in, replies) = mpsc::channel(QUEUED_IQ);
         let (controls_in, controls) = mpsc::channel(QUEUED_CONTROLS);
+        let (authenticated_in, authenticated) = mpsc::channel(QUEUED_CONTROLS);
         let (access_counters, ims_counters) = (Arc::default(), Arc::default());
         let recorder = recorder(config)?;
         let idle = Arc::new(Notify::new());
@@ -230,6 +232,8 @@ impl Built {
             controls: Mutex::new(controls),
             media: media_in.clone(),
             recorder: recorder.clone(),
+            credentials: credentials(config, authenticated_in)?,
+            authenticated: Mutex::new(authenticated),
             idle: Arc::clone(&idle),
             pulse: health.watch("signaling"),
         };
@@ -306,6 +310,22 @@ impl Built {
         });
         services
     }
+}
+
+/// Opens the store of credentials, if there is one: a box that passes Digest through needs
+/// none.
+fn credentials(
+    config: &Config,
+    answers: mpsc::Sender<signaling::Input>,
+) -> anyhow::Result<Service> {
+    let settings = &config.credentials;
+    let is_used = *settings != Credentials::default() || settings.path(&config.state).is_dir();
+    let store = match Store::open(settings, &config.state) {
+        Ok(store) => Some(store),
+        Err(StoreError::NoKey(_)) if !is_used => None,
+        Err(error) => return Err(error).context("[credentials]"),
+    };
+    Ok(Service::start(store, answers)?)
 }
 
 fn access_settings(

@@ -17,6 +17,7 @@ use transport::endpoint::{self, Endpoints};
 use transport::flow::{Arrival, FlowSender};
 use transport::pulse::Pulse;
 
+use crate::credentials::Service;
 use crate::log::EventLog;
 use crate::media_task::Request;
 use crate::records::Recorder;
@@ -32,6 +33,9 @@ pub(crate) struct SignalingTask {
     pub(crate) controls: Mutex<mpsc::Receiver<Control>>,
     pub(crate) media: mpsc::Sender<Request>,
     pub(crate) recorder: Recorder,
+    /// Who answers for users whom the box registers, and what was answered.
+    pub(crate) credentials: Service,
+    pub(crate) authenticated: Mutex<mpsc::Receiver<Input>>,
     /// Told when signaling has nothing left.
     pub(crate) idle: Arc<Notify>,
     pub(crate) pulse: Pulse,
@@ -62,6 +66,7 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
     let mut arrivals = task.arrivals.lock().await;
     let mut replies = task.replies.lock().await;
     let mut controls = task.controls.lock().await;
+    let mut authenticated = task.authenticated.lock().await;
     // Sessions of an earlier life of this task have nobody who could end them.
     task.media.send(Request::Forget).await?;
     let mut shell = Shell::new(&task);
@@ -76,6 +81,7 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
             Some(arrival) = arrivals.recv() => shell.take(arrival),
             input = shell.endpoints.next() => Some(input),
             Some(reply) = replies.recv() => Some(Input::Iq(reply)),
+            Some(input) = authenticated.recv() => Some(input),
             Some(control) = controls.recv() => match control {
                 Control::Drain => Some(Input::Drain),
                 Control::Deregister => Some(Input::Deregister),
@@ -204,6 +210,9 @@ impl<'a> Shell<'a> {
                 tenant,
                 question,
             } => self.endpoints.resolve(query, tenant, question),
+            Output::Authenticate { id, user, question } => {
+                return self.task.credentials.ask(id, user, question);
+            }
             Output::Iq(command) => return self.ask_media(command),
             Output::Event(event) => self.tell(&event),
             Output::Idle => self.task.idle.notify_one(),

@@ -288,6 +288,11 @@ impl World {
                     .draw(self.now - self.start, "box", "core", &bytes, time.is_none());
                 self.fly(time, Flight::ToCore(from, bytes));
             }
+            // No user of this world is registered by the box.
+            Output::Authenticate { id, .. } => self.input(Input::Authenticated {
+                id,
+                answer: Err(signaling::auth::AuthenticationFailure::Unknown),
+            }),
             Output::Resolve { query, .. } => self.input(Input::Resolved {
                 query,
                 resolution: Resolution::Failed,

@@ -45,5 +45,23 @@ pub struct ProvenUser {
     pub until: Instant,
 }
 
+/// One question to whoever keeps credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthenticationId(pub u64);
+
+/// Why there are no credentials for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum AuthenticationFailure {
+    /// None are kept for this user.
+    #[error("no credentials are stored for the user")]
+    Unknown,
+    /// They are there, and not for what the core asks.
+    #[error(transparent)]
+    Unanswerable(digest::Unanswerable),
+    /// The store is closed, damaged or busy.
+    #[error("the stored credentials cannot be used")]
+    Unavailable,
+}
+
 #[cfg(test)]
 mod tests;

@@ -102,6 +102,8 @@ pub struct RegistrationConfig {
     /// The longest registration that is asked for. Kept short because a registration
     /// that nobody can de-register (Digest needs the browser) ends by expiring.
     pub expires: Duration,
+    /// The registration that is asked for where the box keeps users registered by itself.
+    pub kept_expires: Duration,
     /// How long a registration and its calls outlive their WebSocket.
     pub grace: Duration,
     /// What a REGISTER without credentials says about the private identity.
@@ -118,6 +120,7 @@ impl Default for RegistrationConfig {
     fn default() -> Self {
         RegistrationConfig {
             expires: Duration::from_secs(300),
+            kept_expires: Duration::from_secs(3600),
             grace: Duration::from_secs(60),
             private_identity: PrivateIdentityRule::Implied,
             answer_time: Duration::from_secs(8),

@@ -151,8 +151,11 @@ impl Registrations {
         }
     }
 
-    /// 401 or 407: the browser has to answer.
+    /// 401 or 407: the browser has to answer, unless the box does.
     fn challenged(&mut self, id: BindingId, response: &Response, link: &mut Link) {
+        if self.prove(id, response, link) {
+            return;
+        }
         let Some(attempt) = self.take_attempt(id) else {
             return;
         };
@@ -218,6 +221,9 @@ impl Registrations {
         let Some(binding) = self.table.get_mut(&id) else {
             return;
         };
+        if binding.on_behalf.is_some() {
+            return self.accepted_on_behalf(id, attempt, from, response, link);
+        }
         let Origin::Browser { flow, request, .. } = &attempt.origin else {
             binding.core_until = None;
             return self.remove(id, true, link);
@@ -263,7 +269,7 @@ impl Registrations {
     }
 
     /// Keeps what the core granted, and gives the registration to this connection.
-    fn keep(
+    pub(super) fn keep(
         &mut self,
         id: BindingId,
         flow: FlowId,
@@ -272,12 +278,26 @@ impl Registrations {
         granted: Duration,
         link: &mut Link,
     ) {
+        if let Some(binding) = self.table.get_mut(&id) {
+            binding.core_until = Some(registered.until);
+            binding.next_hop = Some(next_hop);
+        }
+        self.hold(id, flow, registered, granted, link);
+    }
+
+    /// Gives a registration that the core holds to this connection.
+    pub(super) fn hold(
+        &mut self,
+        id: BindingId,
+        flow: FlowId,
+        registered: Registered,
+        granted: Duration,
+        link: &mut Link,
+    ) {
         let Some(binding) = self.table.get_mut(&id) else {
             return;
         };
         let before = binding.flow.replace(flow);
-        binding.core_until = Some(registered.until);
-        binding.next_hop = Some(next_hop);
         let state = std::mem::replace(&mut binding.state, State::Registered(registered));
         let (endpoint, identity) = (binding.endpoint, binding.key.identity.clone());
         match state {
@@ -351,7 +371,7 @@ impl Registrations {
             self.respond(&attempt.origin, answer, link);
             self.changes.push_back(Change::Failed(*flow));
         }
-        self.settle(id, link);
+        self.come_to_nothing(id, &attempt, Some(response.status.code()), link);
     }
 
     /// RFC 3261 §20.33: when to come back, for what may be over soon.
@@ -400,7 +420,27 @@ impl Registrations {
             });
         }
         self.answer(&attempt.origin, rejection, link);
-        self.settle(id, link);
+        self.come_to_nothing(id, attempt, None, link);
+    }
+
+    /// After an attempt that failed: a registration that stands stays, unless its user
+    /// wanted it to end.
+    fn come_to_nothing(
+        &mut self,
+        id: BindingId,
+        attempt: &Attempt,
+        status: Option<u16>,
+        link: &mut Link,
+    ) {
+        let binding = self.table.get(&id);
+        let is_kept = binding.is_some_and(|binding| binding.on_behalf.is_some());
+        match attempt.origin {
+            Origin::Refresh => self.refresh_failed(id, status, link),
+            Origin::Browser { .. } if is_kept && attempt.asked.is_farewell() => {
+                self.end(id, DeregistrationCause::Browser, link);
+            }
+            Origin::Browser { .. } | Origin::Farewell => self.settle(id, link),
+        }
     }
 
     /// Turns a REGISTER away before it has become an attempt.
@@ -440,13 +480,17 @@ impl Registrations {
 
     pub(super) fn take_attempt(&mut self, id: BindingId) -> Option<Attempt> {
         self.unresolved.remove(&id);
-        self.table.get_mut(&id)?.attempt.take()
+        let attempt = self.table.get_mut(&id)?.attempt.take()?;
+        if let Some(asked) = attempt.proving.asked() {
+            self.asking.remove(&asked);
+        }
+        Some(attempt)
     }
 }
 
 impl Registered {
     /// Reads a 200 to REGISTER; none without a Contact to reach the browser by.
-    fn read(asked: &Asked, response: &Response, until: Instant) -> Option<Self> {
+    pub(super) fn read(asked: &Asked, response: &Response, until: Instant) -> Option<Self> {
         let associated = response.headers.p_associated_uris().unwrap_or_default();
         let mut identities: Vec<_> = associated
             .iter()
@@ -479,6 +523,7 @@ fn failure_of(rejection: &Rejection) -> RegistrationFailure {
         Rejection::CoreSilent => RegistrationFailure::CoreSilent,
         Rejection::CoreBusy(_) => RegistrationFailure::CoreBusy,
         Rejection::Unresolved => RegistrationFailure::Unresolved,
+        Rejection::CredentialsRefused => RegistrationFailure::Unproven,
         _ => RegistrationFailure::Invalid,
     }
 }

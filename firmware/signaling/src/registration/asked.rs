@@ -6,7 +6,7 @@ use iq::Leg;
 use crate::config::{Config, HostName, PrivateIdentityRule, TenantId};
 use crate::id::SipTransport;
 use crate::identity::{PrivateIdentity, PublicIdentity};
-use crate::message::headers::{CSeq, Contact, Digest};
+use crate::message::headers::{Authorization, CSeq, Contact, Digest};
 use crate::message::{
     Header, HeaderName, Headers, Host, Method, NameAddr, Request, Response, SipUri, StatusCode, Uri,
 };
@@ -47,6 +47,10 @@ pub(super) struct Sender<'a> {
     pub(super) min_expires: Option<u32>,
     /// What a P-CSCF adds, if the box is one.
     pub(super) additions: Option<mw::Additions<'a>>,
+    /// What proves a user whom the box keeps registered.
+    pub(super) credentials: Option<Authorization>,
+    /// How long the box asks for, whatever the browser wants.
+    pub(super) expires: Option<u32>,
 }
 
 impl Asked {
@@ -106,6 +110,24 @@ impl Asked {
         matches!(&self.key.instance, Instance::Outbound { reg_id, .. } if reg_id.is_some())
     }
 
+    /// The same wish without credentials of the browser: the box has better ones.
+    pub(super) fn on_behalf(mut self) -> Self {
+        self.credentials = None;
+        self.nonce = None;
+        self.carried.remove(&HeaderName::Authorization);
+        self
+    }
+
+    /// The Request-URI of the REGISTER to the core.
+    pub(super) fn registrar(&self) -> String {
+        format!("sip:{}", self.domain)
+    }
+
+    /// The domain, which is the realm until the core says another.
+    pub(super) fn domain(&self) -> &HostName {
+        &self.domain
+    }
+
     /// Whether the browser wants to end its registration.
     pub(super) fn is_farewell(&self) -> bool {
         self.expires == 0
@@ -148,7 +170,10 @@ impl Asked {
         let own = Uri::parse(self.key.identity.reveal()).expect("an identity is a URI");
         let expires = match self.expires {
             0 => 0,
-            asked => asked.max(sender.min_expires.unwrap_or(0)),
+            asked => {
+                let asked = sender.expires.unwrap_or(asked);
+                asked.max(sender.min_expires.unwrap_or(0))
+            }
         };
         let mut headers = Headers::new();
         headers.push(
@@ -185,7 +210,9 @@ impl Asked {
         for header in &self.carried {
             headers.push_header(header.clone());
         }
-        if self.credentials.is_none()
+        if let Some(credentials) = &sender.credentials {
+            headers.push_typed(credentials);
+        } else if self.credentials.is_none()
             && tenant.registration.private_identity == PrivateIdentityRule::Implied
             && let Some(identity) = PrivateIdentity::implied_by(&self.key.identity)
         {

@@ -8,6 +8,7 @@ use crate::reach::Hop;
 use crate::transaction::{ClientTransactionId, ServerTransactionId};
 
 use super::asked::Asked;
+use super::on_behalf::Proving;
 
 /// A REGISTER that has no final answer yet.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Attempt {
     pub(super) tried: Vec<Hop>,
     /// Whether the interval was raised once already (423).
     pub(super) is_raised: bool,
+    /// How far the box is with proving it, if that is the box's to do.
+    pub(super) proving: Proving,
     /// When the endpoint, the name service or the core has taken too long.
     pub(super) give_up_at: Instant,
 }
@@ -32,6 +35,8 @@ pub(super) enum Origin {
         transaction: ServerTransactionId,
         request: Box<Request>,
     },
+    /// The box's own: it keeps a user registered.
+    Refresh,
     /// The box's own: the browser is away and will not come back.
     Farewell,
 }
@@ -48,7 +53,7 @@ impl Attempt {
     pub(super) fn flow(&self) -> Option<FlowId> {
         match self.origin {
             Origin::Browser { flow, .. } => Some(flow),
-            Origin::Farewell => None,
+            Origin::Refresh | Origin::Farewell => None,
         }
     }
 }

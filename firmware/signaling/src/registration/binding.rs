@@ -16,6 +16,7 @@ use crate::transaction::Peer;
 use super::attempt::Attempt;
 use super::challenge::Challenges;
 use super::mw::Integrity;
+use super::on_behalf::OnBehalf;
 
 /// One registration, by the order of their making; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,8 @@ pub struct Binding {
     /// Whether the core ever challenged a REGISTER that it then accepted.
     pub(super) was_challenged: bool,
     pub(super) state: State,
+    /// What the box keeps him registered by; `None` if his browser does it.
+    pub(super) on_behalf: Option<OnBehalf>,
     /// As what it is counted just now.
     pub(super) counted: Kind,
     /// Until when the core may hold our Contact, as far as we know.
@@ -300,7 +303,13 @@ impl Binding {
             State::Grace { registered, until } => registered.until.min(*until),
         };
         let attempt = self.attempt.as_ref().map(|attempt| attempt.give_up_at);
-        attempt.map_or(state, |at| at.min(state))
+        let kept = self.registered().and(self.on_behalf.as_ref());
+        let is_away = matches!(self.state, State::Grace { .. });
+        let kept = kept.map(|it| it.deadline(is_away, attempt.is_some()));
+        [attempt, kept]
+            .into_iter()
+            .flatten()
+            .fold(state, Instant::min)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::auth::AuthenticationFailure;
 use crate::config::HostName;
 use crate::event::{DeregistrationCause, Event, RegistrationFailure};
 use crate::id::FlowId;
@@ -10,7 +11,7 @@ use crate::output::Output;
 use crate::rejection::Rejection;
 
 use super::asked::Asked;
-use super::attempt::Origin;
+use super::attempt::{Attempt, Origin};
 use super::binding::{Binding, BindingId, Kind, State};
 use super::{Change, Registrations};
 
@@ -79,6 +80,14 @@ impl Registrations {
         {
             return match (attempt.sent, binding.local) {
                 (Some(_), _) => self.unanswered(id, None, link),
+                (None, Some(_)) if attempt.proving.is_asking() => {
+                    self.fail(
+                        id,
+                        RegistrationFailure::Credentials(AuthenticationFailure::Unavailable),
+                        Rejection::CredentialsRefused,
+                        link,
+                    );
+                }
                 (None, Some(_)) => {
                     self.fail(
                         id,
@@ -97,6 +106,12 @@ impl Registrations {
                 }
             };
         }
+        if self.keep_registered(id, now, link) {
+            return;
+        }
+        let Some(binding) = self.table.get(&id) else {
+            return;
+        };
         match &binding.state {
             State::New { until } if *until <= now => self.settle(id, link),
             State::Registered(registered) | State::Grace { registered, .. }
@@ -153,9 +168,14 @@ impl Registrations {
     }
 
     /// Ends a registration for browser and calls, and tries to end it in the core with the
-    /// credentials of the last REGISTER. A core whose nonces are good only once challenges
+    /// credentials that are stored for the user, or else those of the last REGISTER. A core whose nonces are good only once challenges
     /// that, and then the core's half ends by expiring.
-    fn bid_farewell(&mut self, id: BindingId, cause: DeregistrationCause, link: &mut Link) {
+    pub(super) fn bid_farewell(
+        &mut self,
+        id: BindingId,
+        cause: DeregistrationCause,
+        link: &mut Link,
+    ) {
         let Some(binding) = self.table.get(&id) else {
             return;
         };
@@ -265,14 +285,18 @@ impl Binding {
         if let Some(attempt) = &self.attempt
             && attempt.sent.is_some()
             && attempt.asked.expires > 0
-            && let Some(flow) = attempt.flow()
-            && self
-                .challenges
-                .was_challenged(flow, attempt.asked.nonce.as_deref())
+            && (attempt.proving.is_proven() || self.is_challenged(attempt))
         {
             let until = now + Duration::from_secs(u64::from(attempt.asked.expires));
             self.core_until = Some(self.core_until.map_or(until, |at| at.max(until)));
         }
+    }
+
+    /// Whether a REGISTER answers a challenge that its connection got.
+    fn is_challenged(&self, attempt: &Attempt) -> bool {
+        let nonce = attempt.asked.nonce.as_deref();
+        let flow = attempt.flow();
+        flow.is_some_and(|flow| self.challenges.was_challenged(flow, nonce))
     }
 }
 

@@ -2,7 +2,8 @@
 //! §10, TS 24.229 §5.1.1), with the Digest of the browser inside, and a browser that
 //! lost its connection gets its registration back on the next (RFC 5626 §3).
 //!
-//! The box cannot register or refresh anybody by itself: the password is the browser's.
+//! Where the password is the browser's, the box cannot register or refresh anybody by
+//! itself; users who proved themselves in another way it keeps registered ([`on_behalf`]).
 
 mod answer;
 mod asked;
@@ -11,6 +12,7 @@ mod binding;
 mod challenge;
 mod lifetime;
 mod mw;
+mod on_behalf;
 mod relay;
 mod shared;
 
@@ -18,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use crate::auth::AuthenticationId;
 use crate::config::TenantId;
 use crate::deadlines::Deadlines;
 use crate::event::DeregistrationCause;
@@ -48,6 +51,8 @@ pub struct Registrations {
     held: Vec<usize>,
     /// Registrations whose REGISTER waits for the next hop's addresses.
     unresolved: BTreeSet<BindingId>,
+    /// Registrations that wait for their credentials.
+    asking: BTreeMap<AuthenticationId, BindingId>,
     deadlines: Deadlines<BindingId>,
     changes: VecDeque<Change>,
     /// Registrations that still have to be ended, at a pace that the core can take.
@@ -106,6 +111,7 @@ impl Registrations {
             by_flow: BTreeMap::new(),
             held: vec![0; config.tenants.len()],
             unresolved: BTreeSet::new(),
+            asking: BTreeMap::new(),
             deadlines: Deadlines::new(),
             changes: VecDeque::new(),
             leaving: VecDeque::new(),

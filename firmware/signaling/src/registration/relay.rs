@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use crate::auth::ProvenUser;
 use crate::config::TenantId;
 use crate::event::{Event, RegistrationFailure};
 use crate::flow_token::FlowName;
@@ -24,15 +25,18 @@ use super::binding::{
 };
 use super::challenge::Challenges;
 use super::mw;
+use super::on_behalf::{self, Proving};
 
 impl Registrations {
-    /// Takes a browser's REGISTER.
+    /// Takes a browser's REGISTER. With a user who has proved himself in another way, the
+    /// box registers him.
     pub(crate) fn handle_register(
         &mut self,
         flow: FlowId,
         is_secure: bool,
         transaction: ServerTransactionId,
         request: Request,
+        user: Option<ProvenUser>,
         link: &mut Link,
     ) {
         let origin = Origin::Browser {
@@ -41,16 +45,27 @@ impl Registrations {
             request: Box::new(request.clone()),
         };
         let known = |identity: &PublicIdentity| self.instance_of(flow, identity);
-        let mut asked = match Asked::read(&request, is_secure, &link.config, &link.policies, known)
-        {
+        let asked = match Asked::read(&request, is_secure, &link.config, &link.policies, known) {
             Ok(asked) => asked,
             Err(rejection) => return self.reject(&origin, None, rejection, link),
         };
+        // A P-CSCF vouches for its users in another way, TS 33.203 Annex U.
+        let is_terminal = link.config.tenant(asked.tenant).profile.mw().is_none();
+        let user = user.filter(|_| is_terminal);
+        let mut asked = match &user {
+            Some(_) => asked.on_behalf(),
+            None => asked,
+        };
         let identity = asked.key.identity.clone();
-        match self.admit(flow, &asked, link) {
+        match self.admit(flow, &asked, user.as_ref(), link) {
             Ok(Some(id)) => {
                 asked.integrity.is_bound = self.table[&id].flow() == Some(flow);
-                self.begin(id, origin, asked, link);
+                let is_renewed =
+                    user.is_some_and(|user| self.renew(id, flow, user, &origin, &asked, link));
+                if !is_renewed {
+                    self.drop_attempt(id, link);
+                    self.begin(id, origin, asked, link);
+                }
             }
             // Nothing to end: it has ended.
             Ok(None) => {
@@ -67,8 +82,12 @@ impl Registrations {
         &mut self,
         flow: FlowId,
         asked: &Asked,
+        user: Option<&ProvenUser>,
         link: &mut Link,
     ) -> Result<Option<BindingId>, Rejection> {
+        if user.is_some_and(|user| !user.impus.contains(&asked.key.identity)) {
+            return Err(Rejection::ForeignIdentity);
+        }
         let Some(id) = self.by_key.get(&asked.key).copied() else {
             return if asked.is_farewell() {
                 Ok(None)
@@ -79,12 +98,19 @@ impl Registrations {
         let Some(binding) = self.table.get_mut(&id) else {
             return Ok(None);
         };
-        if asked.is_farewell() && binding.needs_proof(flow) {
+        let is_kept = user.is_some_and(|user| binding.is_kept_for(user));
+        let is_owner = match user {
+            Some(_) => is_kept || binding.registered().is_none(),
             // A core that trusts the port would end it whoever asks.
+            None => !(asked.is_farewell() && binding.needs_proof(flow)),
+        };
+        if !is_owner {
             return Err(Rejection::NotProven);
         }
         match binding.attempt.as_ref().map(Attempt::flow) {
             Some(Some(other)) if other != flow => return Err(Rejection::InProgress),
+            // What the box is doing for him already need not be done again.
+            Some(None) if is_kept && !asked.is_farewell() => {}
             Some(_) => self.drop_attempt(id, link),
             None => {}
         }
@@ -144,6 +170,7 @@ impl Registrations {
             challenges: Challenges::default(),
             was_challenged: false,
             state: State::New { until },
+            on_behalf: None,
             counted: Kind::Unregistered,
             core_until: None,
             min_expires: None,
@@ -188,6 +215,7 @@ impl Registrations {
             sent: None,
             tried: Vec::new(),
             is_raised: false,
+            proving: Proving::default(),
             give_up_at: link.instant() + answer_time,
         });
         self.advance(id, link);
@@ -203,13 +231,14 @@ impl Registrations {
         let (Some(attempt), Some(local)) = (&binding.attempt, binding.local) else {
             return;
         };
-        if attempt.sent.is_some() {
+        if attempt.sent.is_some() || attempt.proving.is_asking() {
             return;
         }
         // A registration stays where it is as long as that answers.
         let (failure, rejection) = match link.ways_from(binding.tenant, binding.next_hop) {
             Ways::Known(hops) => match hops.into_iter().find(|hop| !attempt.tried.contains(hop)) {
-                Some(hop) => return self.send(id, local, hop, link),
+                Some(hop) if self.prepare(id, link) => return self.send(id, local, hop, link),
+                Some(_) => return, // It goes on when its credentials are there.
                 None => (RegistrationFailure::CoreSilent, Rejection::CoreSilent),
             },
             Ways::Wait => {
@@ -233,6 +262,11 @@ impl Registrations {
             return;
         };
         binding.cseq += 1;
+        let registration = &link.config.tenant(binding.tenant).registration;
+        let kept = binding
+            .on_behalf
+            .as_ref()
+            .map(|_| registration.kept_expires);
         let sender = Sender {
             token: &binding.token,
             local,
@@ -242,6 +276,8 @@ impl Registrations {
             cseq: binding.cseq,
             min_expires: binding.min_expires,
             additions: None,
+            credentials: attempt.proving.header(),
+            expires: kept.map(on_behalf::seconds),
         };
         let icid = link.token();
         let tenant = link.config.tenant(binding.tenant);

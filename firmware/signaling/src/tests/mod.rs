@@ -6,6 +6,7 @@ mod boundary;
 mod calls;
 mod emergency;
 mod mw;
+mod on_behalf;
 mod reaching;
 mod referral;
 mod registration;

@@ -13,6 +13,7 @@ use iq::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+use crate::auth::{AuthenticationFailure, Credential, digest};
 use crate::config::{Config, HostName, NextHop};
 use crate::message::{HeaderName, Message, Parsed, Request, Response, StatusCode, parse_datagram};
 use crate::reach::{Question, Records, Resolution};
@@ -37,6 +38,8 @@ pub(super) struct World {
     /// What the name service knows, and whether it answers by itself.
     pub(super) names: BTreeMap<Question, Records>,
     pub(super) answers_names: bool,
+    /// What is stored for users, by their private identity.
+    pub(super) credentials: BTreeMap<String, Credential>,
 }
 
 impl World {
@@ -61,6 +64,7 @@ impl World {
             answers_open: true,
             names: BTreeMap::new(),
             answers_names: false,
+            credentials: BTreeMap::new(),
         }
     }
 
@@ -270,6 +274,16 @@ impl World {
                 if self.answers_names {
                     self.resolved(query.0, records);
                 }
+            }
+            Output::Authenticate { id, user, question } => {
+                writeln!(ladder, "{at}s ask {} nc={}", user.reveal(), question.count).unwrap();
+                let answer = match self.credentials.get_mut(user.reveal()) {
+                    Some(credential) => digest::answer(credential, &user, &question)
+                        .map(Box::new)
+                        .map_err(AuthenticationFailure::Unanswerable),
+                    None => Err(AuthenticationFailure::Unknown),
+                };
+                self.input(Input::Authenticated { id, answer });
             }
             Output::Iq(command) => {
                 let text = format!("{command:?}");

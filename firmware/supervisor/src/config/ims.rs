@@ -75,6 +75,9 @@ section! {
     /// The longest registration that is asked for. Short, because a user who has gone
     /// without signing off is reachable in the core until it ends.
     registration_expires: Duration = RegistrationConfig::default().expires,
+    /// The registration that is asked for where the box keeps users registered with stored
+    /// credentials: it signs them off itself, so it may be long.
+    registration_kept_expires: Duration = RegistrationConfig::default().kept_expires,
     /// How long a registration and its calls outlive a lost WebSocket.
     registration_grace: Duration = RegistrationConfig::default().grace,
     /// How many users may be logged in.
@@ -397,6 +400,7 @@ impl Ims {
         tenant.trusted_peers.clone_from(&self.trusted_peers);
         tenant.passed_headers.clone_from(&self.passed_headers);
         tenant.registration.expires = self.registration_expires;
+        tenant.registration.kept_expires = self.registration_kept_expires;
         tenant.registration.grace = self.registration_grace;
         tenant.registration.count = self.registrations;
         tenant.registration.private_identity = self.private_identity.0;

@@ -4,26 +4,30 @@
 
 mod key;
 mod record;
+mod service;
 mod verb;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use signaling::auth::Credential;
 use signaling::auth::credential::PasswordHash;
+use signaling::auth::digest::{self, Answer, Question};
+use signaling::auth::{AuthenticationFailure, Credential};
 use signaling::identity::PrivateIdentity;
 use zeroize::Zeroizing;
 
 use crate::config::{Credentials, State};
 use key::{SiteKey, hex};
 use record::Record;
+pub(crate) use service::Service;
 pub(crate) use verb::{Verb, run};
 
 /// The folder of credentials, and its key.
 pub(crate) struct Store {
     folder: PathBuf,
     key: SiteKey,
+    derived: bool,
 }
 
 /// Why the store does not do what it should.
@@ -83,9 +87,36 @@ impl Store {
         let store = Store {
             folder: settings.path(state),
             key: SiteKey::load(settings, state)?,
+            derived: settings.derived,
         };
         store.check_key()?;
         Ok(store)
+    }
+
+    /// Answers a challenge. A soft ISIM's count is on the disk before anybody sees the answer.
+    pub(crate) fn answer(
+        &self,
+        user: &PrivateIdentity,
+        question: &Question,
+    ) -> Result<Result<Answer, AuthenticationFailure>, StoreError> {
+        let _lock = match self.folder.is_dir() {
+            true => Some(self.lock()?),
+            false => None,
+        };
+        let Some(mut credential) = self.find(user)? else {
+            return Ok(Err(AuthenticationFailure::Unknown));
+        };
+        let before = match &credential {
+            Credential::Isim(isim) => Some(isim.seen().clone()),
+            Credential::Password(_) | Credential::Hashes(_) => None,
+        };
+        let answer = digest::answer(&mut credential, user, question);
+        if let (Credential::Isim(isim), Some(before)) = (&credential, before)
+            && *isim.seen() != before
+        {
+            self.write(user, credential)?;
+        }
+        Ok(answer.map_err(AuthenticationFailure::Unanswerable))
     }
 
     /// Keeps a user's credentials; those that he had are replaced, if they can be read.
@@ -162,6 +193,14 @@ impl Store {
     /// The password that a user without stored credentials has, if the settings say so.
     pub(crate) fn derived_password(&self, user: &PrivateIdentity) -> Zeroizing<String> {
         self.key.derived_password(user.reveal())
+    }
+
+    fn find(&self, user: &PrivateIdentity) -> Result<Option<Credential>, StoreError> {
+        let derived = || {
+            let password = || Credential::Password(self.derived_password(user));
+            self.derived.then(password)
+        };
+        Ok(self.stored(user)?.or_else(derived))
     }
 
     fn stored(&self, user: &PrivateIdentity) -> Result<Option<Credential>, StoreError> {

@@ -1,9 +1,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use iq::Private;
+use signaling::Input;
+use signaling::auth::AuthenticationId;
 use signaling::auth::aka::Isim;
 use signaling::auth::credential::PasswordHash;
-use signaling::auth::digest::Hash;
+use signaling::auth::digest::{Hash, Unanswerable, Verdict};
+use signaling::message::Method;
+use signaling::message::headers::{Typed, WwwAuthenticate};
 
 use super::*;
 
@@ -73,6 +78,22 @@ fn password(text: &str) -> Credential {
     Credential::Password(Zeroizing::new(text.to_owned()))
 }
 
+fn question(challenge: &str) -> Question {
+    Question {
+        method: Method::Register,
+        uri: Private::new("sip:ims.test".to_owned()),
+        challenges: vec![WwwAuthenticate::parse(challenge).expect("a challenge").0],
+        count: 1,
+        client_nonce: "0a4f113b".to_owned(),
+    }
+}
+
+const MD5: &str = "Digest realm=\"ims.test\", nonce=\"n\", algorithm=MD5, qop=\"auth\"";
+
+/// Test set 1 of TS 35.208.
+const AKA: &str = "Digest realm=\"ims.test\", algorithm=AKAv1-MD5, qop=\"auth\", \
+    nonce=\"I1U8vpY3qJ0hiuZNrke/NVXzKLQ1d7m5Sp/6w1Tfr7M=\"";
+
 fn isim() -> Credential {
     let block = |hex: &str| {
         let bytes = key::unhex(hex.as_bytes()).expect("digits");
@@ -92,6 +113,8 @@ fn a_user_is_answered_for_listed_and_forgotten() {
     assert_eq!(store.list().expect("a list"), []);
     assert!(!store.remove(&alice()).expect("no folder is no fault"));
     store.put(&alice(), password("s3cret-word")).expect("room");
+    let answer = store.answer(&alice(), &question(MD5)).expect("a store");
+    assert_eq!(answer.expect("an answer").verdict, Verdict::Proven);
     let hash = PasswordHash::parse(Hash::Md5, "ims.test", &"ab".repeat(16)).expect("a hash");
     let bob = PrivateIdentity::new("bob@ims.test");
     store.put_hash(&bob, hash.clone()).expect("room");
@@ -113,7 +136,8 @@ fn a_user_is_answered_for_listed_and_forgotten() {
         ]
     );
     assert!(store.remove(&alice()).expect("a store"));
-    assert_eq!(store.list().expect("a list").len(), 1);
+    let answer = store.answer(&alice(), &question(MD5)).expect("a store");
+    assert_eq!(answer.expect_err("nobody"), AuthenticationFailure::Unknown);
 }
 
 #[test]
@@ -135,21 +159,30 @@ fn nothing_of_a_secret_or_a_name_stands_in_the_folder() {
 }
 
 #[test]
-fn an_isim_is_kept_whole() {
+fn an_isims_count_is_on_the_disk_before_its_answer_is_seen() {
     let site = Site::new("isim");
     site.store().put(&alice(), isim()).expect("room");
-    let kept = site.store().stored(&alice()).expect("a store");
-    assert_eq!(kept, Some(isim()));
+    let verdict = |site: &Site| {
+        let answer = site.store().answer(&alice(), &question(AKA));
+        answer.expect("a store").expect("an answer").verdict
+    };
+    assert!(matches!(verdict(&site), Verdict::Keyed(_)));
+    // Another store, as after a restart, has seen it too.
+    assert_eq!(verdict(&site), Verdict::OutOfStep);
+    let refused = site.store().answer(&alice(), &question(MD5));
+    assert_eq!(
+        refused.expect("a store").expect_err("not for an ISIM"),
+        AuthenticationFailure::Unanswerable(Unanswerable::NoFit)
+    );
 }
 
 #[test]
-fn a_record_under_another_users_name_is_damage() {
-    let site = Site::new("swapped");
-    let store = site.store();
-    store.put(&alice(), password("hers")).expect("room");
-    let mallory = PrivateIdentity::new("mallory@ims.test");
-    fs::copy(site.file(), store.path(&mallory)).expect("a copy");
-    assert!(store.stored(&mallory).is_err());
+fn a_count_that_cannot_be_kept_answers_nothing() {
+    let site = Site::new("full");
+    site.store().put(&alice(), isim()).expect("room");
+    // A folder where the new file would be written: it cannot be.
+    fs::create_dir(site.file().with_extension("new")).expect("a folder");
+    assert!(site.store().answer(&alice(), &question(AKA)).is_err());
 }
 
 #[test]
@@ -166,7 +199,7 @@ fn a_damaged_file_is_told_and_not_written_over() {
         assert_eq!(fs::read(&file).expect("a file"), bad, "{at}");
     }
     fs::write(&file, &good[..good.len() / 2]).expect("a file");
-    let told = site.store().put(&alice(), password("new"));
+    let told = site.store().answer(&alice(), &question(MD5));
     let told = told.expect_err("damage").to_string();
     assert!(
         told.ends_with(
@@ -177,6 +210,18 @@ fn a_damaged_file_is_told_and_not_written_over() {
     let list = site.store().list().expect("a list");
     let damage = Damage::Broken;
     assert_eq!(list, [Entry::Bad { file, damage }]);
+}
+
+#[test]
+fn a_record_under_another_users_name_is_damage() {
+    let site = Site::new("swapped");
+    let store = site.store();
+    store.put(&alice(), password("hers")).expect("room");
+    let file = site.file();
+    let other = store.path(&PrivateIdentity::new("mallory@ims.test"));
+    fs::copy(file, other).expect("a copy");
+    let mallory = PrivateIdentity::new("mallory@ims.test");
+    assert!(store.answer(&mallory, &question(MD5)).is_err());
 }
 
 #[test]
@@ -215,12 +260,58 @@ fn a_key_that_is_missing_short_open_or_beside_its_data_is_refused() {
 
 #[test]
 fn a_derived_password_is_an_hmac_that_the_operator_can_compute_too() {
-    let site = Site::new("derived");
+    let mut site = Site::new("derived");
     site.set_key(&"00".repeat(32));
+    let answer = site.store().answer(&alice(), &question(MD5));
+    assert_eq!(
+        answer.expect("a store").expect_err("not set"),
+        AuthenticationFailure::Unknown
+    );
+    site.settings.derived = true;
     // printf alice@ims.test | openssl dgst -sha256 -mac HMAC -macopt hexkey:00…00
     let derived = site.store().derived_password(&alice());
     assert_eq!(
         *derived,
         "931a58835e6bf4e3e7ed6d70a80ba8fac9a3083dc5a3a113249a08cadf386dcd"
     );
+    let by_rule = site
+        .store()
+        .answer(&alice(), &question(MD5))
+        .expect("a store");
+    site.store()
+        .put(&alice(), Credential::Password(derived))
+        .expect("room");
+    let stored = site
+        .store()
+        .answer(&alice(), &question(MD5))
+        .expect("a store");
+    assert_eq!(
+        by_rule.expect("an answer").credentials,
+        stored.expect("an answer").credentials
+    );
+}
+
+#[test]
+fn the_service_answers_beside_signaling_and_at_once_when_it_cannot() {
+    let site = Site::new("service");
+    site.store().put(&alice(), password("x")).expect("room");
+    let (answers_in, mut answers) = tokio::sync::mpsc::channel(1);
+    let service = Service::start(Some(site.store()), answers_in.clone()).expect("a thread");
+    let id = AuthenticationId(7);
+    let asked = || Box::new(question(MD5));
+    assert!(service.ask(id, alice(), asked()).is_none());
+    let input = answers.blocking_recv().expect("an answer");
+    assert!(matches!(
+        input,
+        Input::Authenticated {
+            id: AuthenticationId(7),
+            answer: Ok(_)
+        }
+    ));
+    let closed = Service::start(None, answers_in).expect("no thread");
+    let failure = match closed.ask(id, alice(), asked()) {
+        Some(Input::Authenticated { answer, .. }) => answer.err(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(failure, Some(AuthenticationFailure::Unavailable));
 }
