@@ -28,6 +28,7 @@ mod referral;
 pub mod registration;
 pub mod rejection;
 pub mod sdp;
+pub mod sec_agree;
 pub mod session;
 mod sessions;
 mod shutdown;

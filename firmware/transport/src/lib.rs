@@ -17,3 +17,4 @@ mod sip_udp;
 pub mod tls;
 pub mod web_root;
 pub mod websocket;
+pub mod xfrm;

@@ -22,6 +22,7 @@ mod rack;
 mod reason;
 mod replaces;
 mod retry_after;
+mod security;
 mod session_expires;
 mod subscription_state;
 mod tokens;
@@ -45,6 +46,7 @@ pub use rack::RAck;
 pub use reason::Reason;
 pub use replaces::Replaces;
 pub use retry_after::RetryAfter;
+pub use security::{Mechanism, SecurityClient, SecurityServer, SecurityVerify};
 pub use session_expires::{Refresher, SessionExpires};
 pub use subscription_state::SubscriptionState;
 pub use tokens::{Allow, OptionTag, ProxyRequire, Require, Supported, Unsupported};
@@ -220,6 +222,8 @@ list_views! {
     unsupported -> Unsupported;
     /// Methods that are taken.
     allow -> Allow;
+    /// What the first proxy proposes, RFC 3329.
+    security_servers -> SecurityServer;
 }
 
 address_views! {
