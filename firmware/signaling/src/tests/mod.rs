@@ -4,6 +4,7 @@
 
 mod boundary;
 mod calls;
+mod devices;
 mod emergency;
 mod mw;
 mod on_behalf;
