@@ -106,7 +106,7 @@ pub(crate) struct Client {
 
 impl Link {
     pub(crate) fn new(config: Config, rng: ChaCha20Rng) -> Self {
-        let key = config.flow_key.clone().unwrap_or_else(|| fresh_key(&rng));
+        let key = config.flow_key.unwrap_or_else(|| fresh_key(&rng));
         Link {
             now: None,
             flow_tokens: FlowTokens::new(&key),
