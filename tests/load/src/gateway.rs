@@ -17,7 +17,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    fn start(name: &'static str, command: &mut Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &'static str, command: &mut Command, log: &Path) -> Result<Self> {
         let log_file = std::fs::File::create(log).with_context(|| format!("{}", log.display()))?;
         let child = command
             .stdin(Stdio::null())
@@ -52,6 +52,27 @@ impl Program {
             .unwrap_or(0)
     }
 
+    /// Sends it a signal, like `-STOP`.
+    pub(crate) fn signal(&self, signal: &str) -> Result<()> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status()?;
+        if !sent.success() {
+            bail!("{} takes no signal", self.name);
+        }
+        Ok(())
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Lets it and its later threads run on one core only.
+    pub(crate) fn pin(&self, core: usize) -> Result<()> {
+        pin(self.child.id(), core)
+    }
+
     fn check_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
@@ -62,6 +83,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
+            return;
+        }
         // The shell's own: a bare Debian has no program of that name.
         let kill = format!("kill -TERM {}", self.child.id());
         let _ = Command::new("sh").args(["-c", &kill]).status();
@@ -75,6 +99,14 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What Gatehouse stands in front of.
+pub(crate) struct Site {
+    /// `pcscf` of its configuration.
+    pub(crate) pcscf: String,
+    /// More lines for `[ims]`.
+    pub(crate) ims: String,
 }
 
 /// A gateway that browsers can open a WebSocket to.
@@ -97,6 +129,13 @@ impl Gateway {
         self.programs[0].resident_kib()
     }
 
+    /// Lets all its processes run on one core only.
+    pub(crate) fn pin(&self, core: usize) -> Result<()> {
+        self.programs
+            .iter()
+            .try_for_each(|program| program.pin(core))
+    }
+
     fn wait_until_open(mut self) -> Result<Self> {
         let patience = Instant::now() + Duration::from_secs(15);
         while std::net::TcpStream::connect(self.web).is_err() {
@@ -113,11 +152,30 @@ impl Gateway {
 
     /// Starts Gatehouse in front of `core`.
     pub(crate) fn gatehouse(binary: &Path, folder: &Path, core: SocketAddr) -> Result<Self> {
+        let site = Site {
+            pcscf: core.to_string(),
+            ims: String::new(),
+        };
+        Self::gatehouse_at(binary, folder, &site)
+    }
+
+    /// Starts Gatehouse at a site, with limits that no test meets.
+    pub(crate) fn gatehouse_at(binary: &Path, folder: &Path, site: &Site) -> Result<Self> {
+        Self::gatehouse_with(binary, folder, site, WIDE_LIMITS)
+    }
+
+    /// Starts Gatehouse at a site, with these keys in `[limits]`.
+    pub(crate) fn gatehouse_with(
+        binary: &Path,
+        folder: &Path,
+        site: &Site,
+        limits: &str,
+    ) -> Result<Self> {
         let (web, management, media) = (free_tcp()?, free_tcp()?, free_udp()?);
         let config = folder.join("gatehouse.toml");
         std::fs::write(
             &config,
-            gatehouse_config(folder, core, web, management, media),
+            gatehouse_config(folder, site, limits, web, management, media),
         )?;
         let mut command = Command::new(binary);
         command.arg("run").arg("--config").arg(&config);
@@ -253,6 +311,18 @@ fn text(value: &str) -> String {
     format!("{}:{value}", value.len())
 }
 
+/// Lets a process and all its threads run on one core only.
+pub(crate) fn pin(pid: u32, core: usize) -> Result<()> {
+    let mut command = Command::new("taskset");
+    command.args(["--all-tasks", "--cpu-list", "--pid"]);
+    command.args([core.to_string(), pid.to_string()]);
+    let done = command.stdout(Stdio::null()).status()?;
+    if !done.success() {
+        bail!("taskset does not pin {pid} to core {core}");
+    }
+    Ok(())
+}
+
 /// A process and all its descendants.
 fn family(pid: u32) -> Vec<u32> {
     let mut all = vec![pid];
@@ -355,9 +425,14 @@ event_route[xhttp:request] {{
     )
 }
 
+/// One machine plays all browsers.
+const WIDE_LIMITS: &str = "flows_per_source = 20000\naccepts_per_second = 20000\n\
+    requests_per_source = 20000\ncalls_per_minute = 20000\n";
+
 fn gatehouse_config(
     folder: &Path,
-    core: SocketAddr,
+    site: &Site,
+    limits: &str,
     web: SocketAddr,
     management: SocketAddr,
     media: SocketAddr,
@@ -372,11 +447,12 @@ web_root = "none"
 ping_after = "60s"
 
 [limits]
-flows_per_source = 20000
-accepts_per_second = 20000
+{limits}
 
 [ims]
-pcscf = "{core}"
+pcscf = "{pcscf}"
+registrations_per_second = 20000
+{ims}
 home_domains = ["{DOMAIN}"]
 address = "127.0.0.1"
 ports = "16000-19999"
@@ -398,6 +474,8 @@ format = "text"
 [state]
 folder = "{state}"
 "#,
+        pcscf = site.pcscf,
+        ims = site.ims,
         media_port = media.port(),
         state = folder.join("state").display(),
     )

@@ -9,7 +9,9 @@ use soak::Crowd;
 
 mod browser;
 mod browser_media;
+mod failover;
 mod far_end;
+mod flood;
 mod gateway;
 mod relay;
 mod setup;
@@ -49,6 +51,23 @@ enum What {
         #[arg(long, value_delimiter = ',', default_values_t = [100, 400])]
         calls: Vec<usize>,
     },
+    /// Calls while one of two cores behind SRV records is gone or frozen.
+    Failover,
+    /// Calls of registered users while strangers flood the box.
+    Flood {
+        /// Registered users.
+        #[arg(long, default_value_t = 200)]
+        users: usize,
+        /// Calls before the flood, and as many during it.
+        #[arg(long, default_value_t = 300)]
+        calls: usize,
+    },
+    #[command(hide = true)]
+    Flooder {
+        /// Where the flood goes.
+        #[arg(long)]
+        web: std::net::SocketAddr,
+    },
     /// Users registered and calls held for long.
     Soak {
         #[arg(long, default_value_t = 10)]
@@ -77,6 +96,9 @@ async fn main() -> Result<()> {
             seconds,
             calls,
         } => relay::run(&binary, &folder, rounds, seconds, &calls).await,
+        What::Failover => failover::run(&binary, &folder).await,
+        What::Flood { users, calls } => flood::run(&binary, &folder, users, calls).await,
+        What::Flooder { web } => flood::flood(web).await,
         What::Soak {
             minutes,
             users,

@@ -150,7 +150,7 @@ async fn measure(
     Ok(figures)
 }
 
-fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort();
     times[((times.len() - 1) * percent).div_ceil(100)]
 }

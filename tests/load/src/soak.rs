@@ -182,7 +182,7 @@ async fn settled(gateway: &Gateway) -> Result<String> {
     bail!("something stayed behind after {SETTLE_SECONDS} s: {seen}")
 }
 
-async fn metrics(gateway: &Gateway) -> Result<String> {
+pub(crate) async fn metrics(gateway: &Gateway) -> Result<String> {
     let Some(address) = gateway.management else {
         bail!("no management listener")
     };

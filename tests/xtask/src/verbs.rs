@@ -15,6 +15,10 @@ pub(crate) enum Bench {
     Setup,
     /// CPU per relayed packet.
     Relay,
+    /// Calls while one of two cores behind SRV records is gone or frozen.
+    Failover,
+    /// Calls of registered users while strangers flood the box.
+    Flood,
 }
 
 /// Bundles the page, builds the gateway with its lab core and runs it in the foreground.
@@ -70,9 +74,13 @@ pub(crate) fn interop_command() -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Measures the gateway beside the yardstick.
+/// Measures the gateway, where there is one beside the yardstick.
 pub(crate) fn bench(what: Bench) -> anyhow::Result<ExitCode> {
-    tools::debian(tools::YARDSTICK)?;
+    tools::debian(match what {
+        Bench::Setup | Bench::Relay => tools::YARDSTICK,
+        Bench::Failover => &["nsd", "sip-tester"],
+        Bench::Flood => &["util-linux"],
+    })?;
     code(load()?.arg(name(what)))
 }
 
