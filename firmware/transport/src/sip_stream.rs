@@ -139,6 +139,7 @@ impl Task {
     async fn carry<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S) -> bool {
         let mut framer = StreamFramer::new();
         let mut buffer = BytesMut::with_capacity(READ_BUFFER);
+        let mut quiet = Duration::ZERO;
         loop {
             tokio::select! {
                 outgoing = self.messages.recv() => {
@@ -146,6 +147,7 @@ impl Task {
                         let _ = timeout(WRITE_TIME, stream.shutdown()).await;
                         return true;
                     };
+                    quiet = Duration::ZERO;
                     if !write(&mut stream, &bytes).await {
                         return false;
                     }
@@ -154,13 +156,22 @@ impl Task {
                     if !matches!(read, Ok(octets) if octets > 0) {
                         return true;
                     }
+                    if buffer.len() > PING.len() {
+                        quiet = Duration::ZERO;
+                    }
                     framer.push(&buffer);
                     buffer.clear();
                     if !self.take(&mut framer, &mut stream).await {
                         return true;
                     }
                 }
-                () = tokio::time::sleep(IDLE_TIME) => return true,
+                // RFC 5626 §4.4.1: keeps the way open, and shows a core that is gone.
+                () = tokio::time::sleep(PING_AFTER) => {
+                    quiet += PING_AFTER;
+                    if quiet >= IDLE_TIME || !write(&mut stream, PING).await {
+                        return true;
+                    }
+                }
             }
         }
     }
@@ -226,5 +237,8 @@ const READ_BUFFER: usize = 4 * 1024;
 const CONNECT_TIME: Duration = Duration::from_secs(4);
 /// A core that takes no byte for so long is gone.
 const WRITE_TIME: Duration = Duration::from_secs(5);
+/// A question on a stream that is quiet.
+const PING: &[u8] = b"\r\n\r\n";
+const PING_AFTER: Duration = Duration::from_secs(30);
 /// A connection nobody uses is closed.
 const IDLE_TIME: Duration = Duration::from_secs(600);
