@@ -92,12 +92,15 @@ impl Signaling {
         let visited = mw
             .zip(at)
             .map(|(mw, at)| Visited::calling(&mw, at, &icid, asserted));
-        let (tenant, binding) = (binding.tenant(), binding.id());
+        let (tenant, identity) = (binding.tenant(), binding.identity().clone());
+        let binding = binding.id();
         match emergency {
             // No limit stands in its way.
             Some(sos) => sos.redirect(&mut callee, visited.is_some()),
             None => {
                 self.admit(binding)?;
+                self.link.may_call(tenant, &callee.uri)?;
+                self.link.begin_call(&identity)?;
                 if let Ways::Resting(time) = self.link.ways(tenant) {
                     return Err(Rejection::busy(time));
                 }
@@ -227,7 +230,7 @@ impl Signaling {
             Err(Rejection::Draining)
         } else if self.sessions.len() >= calls.count {
             Err(Rejection::NoCapacity)
-        } else if self.sessions.count_of(binding) >= calls.per_registration {
+        } else if self.calls_of_user(binding) >= calls.per_registration {
             Err(Rejection::TooManyCalls)
         } else {
             Ok(())
@@ -238,6 +241,12 @@ impl Signaling {
     fn mw_of(&self, binding: &Binding) -> Option<MwConfig> {
         let tenant = self.link.config.tenant(binding.tenant());
         tenant.profile.mw().cloned()
+    }
+
+    /// How many calls a user has, on all his devices together.
+    fn calls_of_user(&self, binding: crate::registration::BindingId) -> usize {
+        let devices = self.registrations.of_same_user(binding);
+        devices.map(|id| self.sessions.count_of(id)).sum()
     }
 
     /// Which registration of a connection a call is made by: the one whose identity is

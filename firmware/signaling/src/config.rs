@@ -34,6 +34,8 @@ pub struct Config {
     pub flows: FlowConfig,
     /// Calls.
     pub calls: CallConfig,
+    /// Floods.
+    pub guard: GuardConfig,
 }
 
 impl Config {
@@ -54,6 +56,7 @@ impl Config {
             flow_key: None,
             flows: FlowConfig::default(),
             calls: CallConfig::default(),
+            guard: GuardConfig::default(),
         }
     }
 
@@ -99,12 +102,34 @@ impl Default for FlowConfig {
     }
 }
 
+/// How many requests may come.
+#[derive(Clone, Debug)]
+pub struct GuardConfig {
+    /// From one address (or IPv6 /64) on connections that nobody has logged in on, a second;
+    /// four times as many at once.
+    pub requests_per_source: u32,
+    /// Of one user and one kind that is no call, a minute.
+    pub requests_per_minute: u32,
+    /// Calls that one user may begin, a minute.
+    pub calls_per_minute: u32,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        GuardConfig {
+            requests_per_source: 100,
+            requests_per_minute: 120,
+            calls_per_minute: 20,
+        }
+    }
+}
+
 /// How calls are treated.
 #[derive(Clone, Debug)]
 pub struct CallConfig {
     /// How many calls there may be.
     pub count: usize,
-    /// How many calls one registration may have.
+    /// How many calls one user may have, on all his devices together.
     pub per_registration: usize,
     /// How long the called side may ring.
     pub ring_time: Duration,

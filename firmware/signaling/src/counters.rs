@@ -62,6 +62,12 @@ iq::counters! {
         pub requests_too_many_hops: u64,
         /// Requests inside a dialog that does not exist (481).
         pub requests_no_dialog: u64,
+        /// Requests turned away because their sender sends too many (503).
+        pub requests_too_many: u64,
+        /// Requests turned away because the box is short of time (503).
+        pub requests_shed: u64,
+        /// Gauge: how short of time the box is, from 0 to 3.
+        pub pressure: u64,
         /// OPTIONS answered.
         pub options_answered: u64,
 
@@ -79,6 +85,14 @@ iq::counters! {
         pub registrations_refreshed: u64,
         /// REGISTERs that ended in a failure other than a challenge.
         pub registrations_failed: u64,
+        /// Wrong passwords.
+        pub passwords_wrong: u64,
+        /// Log-ins that were turned away after too many wrong passwords.
+        pub log_ins_locked: u64,
+        /// Registrations that waited for their turn.
+        pub registrations_queued: u64,
+        /// Registrations that were told to come later, the queue being too long.
+        pub registrations_put_off: u64,
         /// Browsers that came back to their registration.
         pub registrations_reattached: u64,
         /// Attempts on another connection's registration that were turned away.
@@ -121,5 +135,9 @@ iq::counters! {
         pub subscriptions_made: u64,
         /// Calls turned away for lack of capacity or by a limit.
         pub calls_refused: u64,
+        /// Calls turned away because the dial plan does not allow their number.
+        pub calls_barred: u64,
+        /// Calls turned away because their user began too many in a minute.
+        pub calls_too_fast: u64,
     }
 }

@@ -97,6 +97,7 @@ impl Signaling {
                         .handle_response(call, name, response, link, registrations);
                 }
             }
+            Input::Pressure(pressure) => self.link.guard.load.pressure = pressure,
             Input::Iq(reply) => {
                 self.sessions
                     .handle_reply(reply, &mut self.link, &self.registrations);
@@ -134,6 +135,11 @@ impl Signaling {
         match parse_websocket(bytes) {
             Ok(Parsed::Message(message)) => {
                 self.link.counters.access_messages += 1;
+                if let Message::Request(request) = &message
+                    && !self.admit_request(flow, request)
+                {
+                    return;
+                }
                 let now = self.link.instant();
                 self.link.transactions.handle_message(peer, message, now);
             }
@@ -358,9 +364,10 @@ impl Signaling {
             let user = self.proven.get(&flow).cloned();
             #[cfg(not(test))]
             let user = None;
-            let (is_secure, link) = (self.flows.is_secure(flow), &mut self.link);
+            let (is_secure, source) = (self.flows.is_secure(flow), self.flows.source(flow));
+            let (from, link) = ((flow, source), &mut self.link);
             self.registrations
-                .handle_register(flow, is_secure, transaction, request, user, link);
+                .handle_register(from, is_secure, transaction, request, user, link);
             return Ok(());
         }
         if request.method == Method::Invite
@@ -439,23 +446,29 @@ impl Signaling {
             Rejection::TooManyHops => counters.requests_too_many_hops += 1,
             Rejection::NoDialog => counters.requests_no_dialog += 1,
             Rejection::NoCapacity => counters.calls_refused += 1,
+            Rejection::Barred(_) => counters.calls_barred += 1,
+            Rejection::TooFast(_) => counters.calls_too_fast += 1,
             _ => {}
         }
         let (tag, retry_after) = (self.link.token(), self.link.jitter(RETRY_AFTER));
         let response = rejection.response(request, retry_after).with_to_tag(&tag);
         self.link.respond(transaction, response);
         if let Peer::Flow(flow) = *peer {
-            if *rejection == Rejection::Unregistered {
-                self.link.event(Event::Security {
-                    origin: Origin::Flow(flow),
-                    breach: Breach::Unregistered,
-                });
+            let breach = match rejection {
+                Rejection::Unregistered => Some(Breach::Unregistered),
+                Rejection::Barred(barred) => Some(Breach::BarredNumber(*barred)),
+                Rejection::TooFast(_) => Some(Breach::CallRate),
+                _ => None,
+            };
+            if let Some(breach) = breach {
+                let origin = Origin::Flow(flow);
+                self.link.event(Event::Security { origin, breach });
             }
             self.count_failure(flow);
         }
     }
 
-    fn count_failure(&mut self, flow: FlowId) {
+    pub(crate) fn count_failure(&mut self, flow: FlowId) {
         if let Err(closing) = self.flows.handle_failed_request(flow) {
             self.closings.push_back((flow, closing));
         }

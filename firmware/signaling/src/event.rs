@@ -7,6 +7,7 @@ use std::time::Duration;
 use iq::{Leg, PayloadFormat, Private, SessionId, SessionReport, UnixTime};
 
 use crate::auth::AuthenticationFailure;
+use crate::guard::dial_plan::Barred;
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::input::OpenFailure;
@@ -171,6 +172,9 @@ pub enum RegistrationFailure {
     /// The box is shutting down.
     #[error("shutting down")]
     Draining,
+    /// Too many wrong passwords, or too many log-ins at once.
+    #[error("too many attempts")]
+    TooFast,
 }
 
 /// Why a registration ended.
@@ -226,6 +230,15 @@ pub enum Breach {
     /// More than a limit allows.
     #[error("limit exceeded")]
     Flood,
+    /// A call to a number that may not be called.
+    #[error("a number that may not be called: {0}")]
+    BarredNumber(Barred),
+    /// More calls in a minute than a user may begin.
+    #[error("too many calls in a minute")]
+    CallRate,
+    /// Passwords were guessed: log-ins from there wait for so many seconds.
+    #[error("too many wrong passwords: log-ins from there wait {0} s")]
+    WrongPasswords(u64),
 }
 
 /// The record of one call.

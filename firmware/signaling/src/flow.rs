@@ -4,7 +4,7 @@
 //! requests, to get one. What registrations it carries is told by `registration`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use iq::Private;
@@ -25,7 +25,7 @@ pub(crate) struct Flows {
 /// One connection.
 #[derive(Debug)]
 struct Flow {
-    _remote: Private<SocketAddr>,
+    remote: Private<SocketAddr>,
     is_secure: bool,
     state: State,
     /// Requests that were turned away before the first registration.
@@ -120,7 +120,7 @@ impl Flows {
         self.table.insert(
             flow,
             Flow {
-                _remote: remote,
+                remote,
                 is_secure,
                 state: State::Unauthenticated,
                 failed: 0,
@@ -226,6 +226,12 @@ impl Flows {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next()
+    }
+
+    /// The address that a connection comes from.
+    pub(crate) fn source(&self, flow: FlowId) -> Option<IpAddr> {
+        let flow = self.table.get(&flow)?;
+        Some(flow.remote.reveal().ip())
     }
 
     pub(crate) fn is_open(&self, flow: FlowId) -> bool {

@@ -7,6 +7,7 @@ use iq::Private;
 
 use crate::auth::digest::Answer;
 use crate::auth::{AuthenticationFailure, AuthenticationId};
+use crate::guard::Pressure;
 use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
 use crate::reach::Resolution;
 
@@ -83,6 +84,8 @@ pub enum Input {
         /// What goes into the request, or why there is nothing.
         answer: Result<Box<Answer>, AuthenticationFailure>,
     },
+    /// The box is shorter of time than before, or less short.
+    Pressure(Pressure),
     /// The media plane answers or reports.
     Iq(iq::Reply),
     /// Take no new calls and let calls end; then everybody is de-registered and

@@ -15,6 +15,8 @@ pub mod event;
 mod exchange;
 mod flow;
 mod flow_token;
+pub mod guard;
+mod guarding;
 pub mod id;
 pub mod identity;
 mod input;
@@ -165,6 +167,7 @@ impl Signaling {
             registrations_in_grace: gauge(tally.in_grace),
             endpoints: gauge(self.registrations.endpoints()),
             sessions: gauge(self.sessions.len()),
+            pressure: self.link.guard.load.pressure as u64,
             next_hops_up: gauge(self.link.reach.count(Standing::Up)),
             next_hops_suspect: gauge(self.link.reach.count(Standing::Suspect)),
             next_hops_down: gauge(self.link.reach.count(Standing::Down)),

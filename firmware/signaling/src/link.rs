@@ -16,6 +16,7 @@ use crate::counters::Counters;
 use crate::deadlines::Deadlines;
 use crate::event::Event;
 use crate::flow_token::FlowTokens;
+use crate::guard::Guard;
 use crate::id::{EndpointId, FlowId, SipTransport};
 use crate::message::headers::{Via, ViaTransport};
 use crate::message::{HeaderName, Headers, Host, Method, Request, Response, Uri};
@@ -42,6 +43,7 @@ pub(crate) struct Link {
     pub(crate) transactions: Transactions,
     pub(crate) reach: Reach,
     pub(crate) challenged: Challenged,
+    pub(crate) guard: Guard,
     endpoints: u64,
     authentications: u64,
     output: VecDeque<Output>,
@@ -120,6 +122,7 @@ impl Link {
             endpoints: 0,
             authentications: 0,
             reach: Reach::new(&config),
+            guard: Guard::new(config.tenants.len()),
             output: VecDeque::new(),
             clients: BTreeMap::new(),
             renamed: BTreeMap::new(),

@@ -35,7 +35,11 @@ impl Signaling {
             None => None,
         };
         let uri = match (peer, replaces) {
-            (Peer::Flow(_), None) => dialled(&target.uri)?,
+            (Peer::Flow(_), None) => {
+                let uri = dialled(&target.uri)?;
+                self.link.may_call(binding.tenant(), &uri)?;
+                uri
+            }
             (Peer::Flow(_), Some(replaces)) => {
                 let (call, _) = self
                     .own_call(peer, Leg::Access, &replaces)

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::guard::dial_plan::Barred;
 use crate::message::headers::OptionTag;
 use crate::message::{HeaderError, HeaderName, Request, Response, StatusCode};
 
@@ -97,6 +98,12 @@ pub enum Rejection {
     /// The user has as many subscriptions as he may have.
     #[error("Too Many Subscriptions")]
     TooManySubscriptions,
+    /// A number that the dial plan does not allow.
+    #[error("Number Not Allowed")]
+    Barred(Barred),
+    /// Too many calls or log-ins in too short a time; for so many seconds.
+    #[error("Too Many Attempts")]
+    TooFast(u32),
     /// The user has as many calls as he may have.
     #[error("Too Many Calls")]
     TooManyCalls,
@@ -114,8 +121,12 @@ pub enum Rejection {
 impl Rejection {
     /// The core wants no requests for so long.
     pub(crate) fn busy(time: Duration) -> Self {
-        let seconds = time.as_secs().saturating_add(1);
-        Rejection::CoreBusy(u32::try_from(seconds).unwrap_or(u32::MAX))
+        Rejection::CoreBusy(whole_seconds(time))
+    }
+
+    /// It was too much; for so long.
+    pub(crate) fn too_fast(time: Duration) -> Self {
+        Rejection::TooFast(whole_seconds(time))
     }
 
     /// The status of the final response.
@@ -129,14 +140,17 @@ impl Rejection {
             | Rejection::BadFlowToken
             | Rejection::NotYours
             | Rejection::CredentialsRefused
-            | Rejection::NotProven => StatusCode::FORBIDDEN,
+            | Rejection::NotProven
+            | Rejection::Barred(_) => StatusCode::FORBIDDEN,
             Rejection::NotHere => StatusCode::NOT_FOUND,
             Rejection::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Rejection::UnsupportedScheme => StatusCode::UNSUPPORTED_URI_SCHEME,
             Rejection::BadExtension(_) => StatusCode::BAD_EXTENSION,
             Rejection::NoDialog => StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST,
             Rejection::TooManyHops => StatusCode::TOO_MANY_HOPS,
-            Rejection::NoCapacity | Rejection::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Rejection::NoCapacity | Rejection::Draining | Rejection::TooFast(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Rejection::CoreSilent | Rejection::Unresolved => StatusCode::SERVER_TIME_OUT,
             Rejection::TooManyCalls | Rejection::AlreadyAnswered => StatusCode::BUSY_HERE,
             Rejection::OnlyInCall | Rejection::TooManySubscriptions => StatusCode::FORBIDDEN,
@@ -176,7 +190,7 @@ impl Rejection {
             | Rejection::InProgress
             | Rejection::TooManyMessages => response.with(HeaderName::RetryAfter, retry_after),
             // All who were told the same would come back at once: not before, and spread.
-            Rejection::CoreBusy(seconds) => {
+            Rejection::CoreBusy(seconds) | Rejection::TooFast(seconds) => {
                 response.with(HeaderName::RetryAfter, seconds.saturating_add(retry_after))
             }
             Rejection::Malformed(_)
@@ -200,9 +214,14 @@ impl Rejection {
             | Rejection::CredentialsRefused
             | Rejection::UnusableChallenge
             | Rejection::TooManyCalls
+            | Rejection::Barred(_)
             | Rejection::FlowFailed => response,
         }
     }
+}
+
+fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs().saturating_add(1)).unwrap_or(u32::MAX)
 }
 
 impl From<HeaderError> for Rejection {

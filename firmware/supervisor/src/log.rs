@@ -185,6 +185,7 @@ fn registration(event: &Event) {
         } => match reason {
             RegistrationFailure::CoreSilent
             | RegistrationFailure::CoreBusy
+            | RegistrationFailure::TooFast
             | RegistrationFailure::Unresolved
             | RegistrationFailure::NoCapacity => {
                 error!(flow = flow.0, status, "registration failed: {reason}");

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use iq::{Command, Refusal, Reply};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use signaling::guard::Pressure;
 use signaling::{Counters, Event, FlowId, Input, Output, Signaling};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use transport::clock;
@@ -99,6 +100,7 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
         if let Some(input) = input {
             shell.signaling.handle_input(input, clock::now());
         }
+        shell.look_at_pressure(pressure(&arrivals, &task.media));
         shell.let_time_pass();
         task.pulse.beat();
     }
@@ -112,6 +114,7 @@ struct Shell<'a> {
     events: EventLog,
     /// What media had no room for.
     undelivered: VecDeque<Command>,
+    pressure: Pressure,
 }
 
 impl<'a> Shell<'a> {
@@ -134,6 +137,7 @@ impl<'a> Shell<'a> {
             flows: HashMap::new(),
             events: EventLog::default(),
             undelivered: VecDeque::new(),
+            pressure: Pressure::Calm,
         }
     }
 
@@ -172,6 +176,15 @@ impl<'a> Shell<'a> {
             if let Some(command) = self.undelivered.pop_front() {
                 self.ask_media(command);
             }
+        }
+    }
+
+    /// Tells signaling when the box gets shorter of time, or less short.
+    fn look_at_pressure(&mut self, pressure: Pressure) {
+        if std::mem::replace(&mut self.pressure, pressure) != pressure {
+            tracing::info!(?pressure, "requests of browsers wait");
+            let input = Input::Pressure(pressure);
+            self.signaling.handle_input(input, clock::now());
         }
     }
 
@@ -272,6 +285,19 @@ impl<'a> Shell<'a> {
         for (_, sender) in self.flows.drain() {
             sender.close(SERVICE_RESTART, "the gateway restarts");
         }
+    }
+}
+
+/// How short of time the box is: by how full the queue of what browsers send is. Strangers
+/// can fill that one, so it never keeps users from calling; what calls themselves fill, the
+/// queue to the media plane, does.
+fn pressure(arrivals: &mpsc::Receiver<Arrival>, media: &mpsc::Sender<Request>) -> Pressure {
+    let is_half_full = 2 * media.capacity() < media.max_capacity();
+    match 4 * arrivals.len() / arrivals.max_capacity().max(1) {
+        _ if is_half_full => Pressure::Critical,
+        0 => Pressure::Calm,
+        1 => Pressure::Busy,
+        2.. => Pressure::High,
     }
 }
 

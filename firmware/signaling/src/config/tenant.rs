@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::emergency::EmergencyConfig;
-use crate::message::Host;
-
 use super::{HostName, MwConfig, NextHop, ServiceConfig};
+use crate::emergency::EmergencyConfig;
+use crate::guard::dial_plan::DialPlan;
+use crate::message::Host;
 
 /// A tenant, by its place in [`Config::tenants`](super::Config::tenants).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +39,8 @@ pub struct Tenant {
     pub registration: RegistrationConfig,
     /// What its users may do beside a plain call.
     pub services: ServiceConfig,
+    /// Which numbers may be called.
+    pub dial_plan: DialPlan,
 }
 
 impl Tenant {
@@ -57,6 +59,7 @@ impl Tenant {
             emergency: EmergencyConfig::default(),
             registration: RegistrationConfig::default(),
             services: ServiceConfig::default(),
+            dial_plan: DialPlan::default(),
         }
     }
 
@@ -114,6 +117,8 @@ pub struct RegistrationConfig {
     pub count: usize,
     /// How many registrations one connection may have (several identities in one page).
     pub per_flow: usize,
+    /// How many users may begin to register a second; more wait for their turn.
+    pub per_second: u32,
 }
 
 impl Default for RegistrationConfig {
@@ -126,6 +131,7 @@ impl Default for RegistrationConfig {
             answer_time: Duration::from_secs(8),
             count: 20_000,
             per_flow: 8,
+            per_second: 100,
         }
     }
 }

@@ -177,6 +177,12 @@ impl Registrations {
             );
         };
         let is_repeated = self.note_challenge(id, flow, &attempt, &digest);
+        let is_stale = digest
+            .get("stale")
+            .is_some_and(|it| it.eq_ignore_ascii_case("true"));
+        if !is_repeated && !is_stale {
+            note_wrong_password(&attempt, link);
+        }
         link.counters.challenges += 1;
         link.counters.challenges_repeated += u64::from(is_repeated);
         let carried = if is_repeated {
@@ -241,9 +247,14 @@ impl Registrations {
         let tenant = attempt.asked.tenant;
         let carried = link.policies.carry(tenant, &response.headers, Leg::Access);
         let contact = attempt.asked.contact.as_ref();
-        let answer = asked::success(request, contact, granted, &carried);
+        let told = link.spread_refresh(tenant, granted);
+        let answer = asked::success(request, contact, told, &carried);
         binding.was_challenged |= is_proven;
         binding.challenges.clear();
+        if let Some((_, source)) = attempt.credentials_from() {
+            let (who, now) = (&attempt.asked.key.identity, link.instant());
+            link.guard.attempts.handle_success(who, source, now);
+        }
         let flow = *flow;
         if granted == 0 {
             binding.core_until = None;
@@ -351,6 +362,9 @@ impl Registrations {
             return;
         };
         link.counters.registrations_failed += 1;
+        if response.status == StatusCode::FORBIDDEN {
+            note_wrong_password(&attempt, link);
+        }
         if let Origin::Browser { flow, request, .. } = &attempt.origin {
             let status = relayed_to_access(response.status);
             let mut answer = Response::to_request(request, status);
@@ -513,6 +527,21 @@ impl Registered {
     }
 }
 
+/// Counts a wrong password against who tried it.
+fn note_wrong_password(attempt: &Attempt, link: &mut Link) {
+    let Some((flow, source)) = attempt.credentials_from() else {
+        return;
+    };
+    link.counters.passwords_wrong += 1;
+    let (who, now) = (&attempt.asked.key.identity, link.instant());
+    if let Some(lock) = link.guard.attempts.handle_failure(who, source, now) {
+        link.event(Event::Security {
+            origin: EventOrigin::Flow(flow),
+            breach: Breach::WrongPasswords(lock.as_secs()),
+        });
+    }
+}
+
 /// What a rejection of our own is called in a report.
 fn failure_of(rejection: &Rejection) -> RegistrationFailure {
     match rejection {
@@ -522,6 +551,7 @@ fn failure_of(rejection: &Rejection) -> RegistrationFailure {
         Rejection::Draining => RegistrationFailure::Draining,
         Rejection::CoreSilent => RegistrationFailure::CoreSilent,
         Rejection::CoreBusy(_) => RegistrationFailure::CoreBusy,
+        Rejection::TooFast(_) => RegistrationFailure::TooFast,
         Rejection::Unresolved => RegistrationFailure::Unresolved,
         Rejection::CredentialsRefused => RegistrationFailure::Unproven,
         _ => RegistrationFailure::Invalid,

@@ -1,5 +1,6 @@
 //! One REGISTER on its way through the box.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::id::FlowId;
@@ -24,6 +25,8 @@ pub(super) struct Attempt {
     pub(super) proving: Proving,
     /// When the endpoint, the name service or the core has taken too long.
     pub(super) give_up_at: Instant,
+    /// It waits for its turn until then.
+    pub(super) not_before: Option<Instant>,
 }
 
 /// Whose wish it is.
@@ -32,6 +35,8 @@ pub(super) enum Origin {
     /// A browser's.
     Browser {
         flow: FlowId,
+        /// The address that the connection comes from.
+        source: Option<IpAddr>,
         transaction: ServerTransactionId,
         request: Box<Request>,
     },
@@ -49,6 +54,23 @@ pub(super) struct Sent {
 }
 
 impl Attempt {
+    /// When it wants to be woken.
+    pub(super) fn deadline(&self) -> Instant {
+        self.not_before.unwrap_or(self.give_up_at)
+    }
+
+    /// Where a browser's credentials came from, if it sent any.
+    pub(super) fn credentials_from(&self) -> Option<(FlowId, IpAddr)> {
+        match self.origin {
+            Origin::Browser {
+                flow,
+                source: Some(source),
+                ..
+            } if self.asked.nonce.is_some() => Some((flow, source)),
+            Origin::Browser { .. } | Origin::Refresh | Origin::Farewell => None,
+        }
+    }
+
     /// The connection that waits for the answer.
     pub(super) fn flow(&self) -> Option<FlowId> {
         match self.origin {

@@ -42,6 +42,16 @@ pub(crate) enum Instance {
     Contact { user: String, host: String },
 }
 
+impl Instance {
+    /// Before all others in their order.
+    pub(super) fn first() -> Self {
+        Instance::Outbound {
+            instance: String::new(),
+            reg_id: None,
+        }
+    }
+}
+
 /// One registration of a browser user.
 #[derive(Debug)]
 pub struct Binding {
@@ -302,7 +312,7 @@ impl Binding {
             State::Registered(registered) => registered.until,
             State::Grace { registered, until } => registered.until.min(*until),
         };
-        let attempt = self.attempt.as_ref().map(|attempt| attempt.give_up_at);
+        let attempt = self.attempt.as_ref().map(Attempt::deadline);
         let kept = self.registered().and(self.on_behalf.as_ref());
         let is_away = matches!(self.state, State::Grace { .. });
         let kept = kept.map(|it| it.deadline(is_away, attempt.is_some()));

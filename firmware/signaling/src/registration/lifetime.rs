@@ -76,6 +76,11 @@ impl Registrations {
             return;
         };
         if let Some(attempt) = &binding.attempt
+            && attempt.not_before.is_some_and(|at| at <= now)
+        {
+            return self.have_turn(id, link);
+        }
+        if let Some(attempt) = &binding.attempt
             && attempt.give_up_at <= now
         {
             return match (attempt.sent, binding.local) {

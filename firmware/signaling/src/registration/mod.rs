@@ -32,7 +32,7 @@ use crate::message::{Request, SipUri};
 use crate::rejection::Rejection;
 
 pub use binding::{Binding, BindingId, ImsPath};
-use binding::{BindingKey, Kind};
+use binding::{BindingKey, Instance, Kind};
 use shared::SharedEndpoints;
 
 /// Every registration of every browser.
@@ -133,6 +133,20 @@ impl Registrations {
         let ids = self.by_flow.get(&flow).into_iter().flatten();
         ids.filter_map(|id| self.table.get(id))
             .filter(move |binding| binding.flow() == Some(flow))
+    }
+
+    /// The registrations of the user whose registration this is, on all his devices.
+    pub(crate) fn of_same_user(&self, binding: BindingId) -> impl Iterator<Item = BindingId> {
+        let key = self.table.get(&binding).map(|binding| &binding.key);
+        let first = key.map(|key| BindingKey {
+            identity: key.identity.clone(),
+            instance: Instance::first(),
+        });
+        let from = first
+            .into_iter()
+            .flat_map(|first| self.by_key.range(first..));
+        from.take_while(move |(other, _)| key.is_some_and(|key| key.identity == other.identity))
+            .map(|(_, id)| *id)
     }
 
     /// The registration that owns a port towards the IMS.

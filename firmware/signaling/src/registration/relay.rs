@@ -1,12 +1,13 @@
 //! A REGISTER on its way from a browser to the core.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::auth::ProvenUser;
 use crate::config::TenantId;
 use crate::event::{Event, RegistrationFailure};
 use crate::flow_token::FlowName;
+use crate::guard::Verdict;
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::input::OpenFailure;
@@ -32,7 +33,7 @@ impl Registrations {
     /// box registers him.
     pub(crate) fn handle_register(
         &mut self,
-        flow: FlowId,
+        (flow, source): (FlowId, Option<IpAddr>),
         is_secure: bool,
         transaction: ServerTransactionId,
         request: Request,
@@ -41,6 +42,7 @@ impl Registrations {
     ) {
         let origin = Origin::Browser {
             flow,
+            source,
             transaction,
             request: Box::new(request.clone()),
         };
@@ -57,6 +59,9 @@ impl Registrations {
             None => asked,
         };
         let identity = asked.key.identity.clone();
+        if let Err(rejection) = self.may_try(flow, source, &asked, link) {
+            return self.reject(&origin, Some(&identity), rejection, link);
+        }
         match self.admit(flow, &asked, user.as_ref(), link) {
             Ok(Some(id)) => {
                 asked.integrity.is_bound = self.table[&id].flow() == Some(flow);
@@ -217,7 +222,77 @@ impl Registrations {
             is_raised: false,
             proving: Proving::default(),
             give_up_at: link.instant() + answer_time,
+            not_before: None,
         });
+        match self.queue(id, link) {
+            Ok(()) => self.advance(id, link),
+            Err(rejection) => self.fail(id, RegistrationFailure::TooFast, rejection, link),
+        }
+    }
+
+    /// Whether a password may be tried: not after too many wrong ones, unless it comes on
+    /// the connection that the user is registered on.
+    fn may_try(
+        &mut self,
+        flow: FlowId,
+        source: Option<IpAddr>,
+        asked: &Asked,
+        link: &mut Link,
+    ) -> Result<(), Rejection> {
+        let (Some(source), true) = (source, asked.nonce.is_some()) else {
+            return Ok(());
+        };
+        let identity = &asked.key.identity;
+        if self
+            .of_flow(flow)
+            .any(|binding| binding.identity() == identity)
+        {
+            return Ok(());
+        }
+        let now = link.instant();
+        match link.guard.attempts.admit(identity, source, now) {
+            Verdict::Go => Ok(()),
+            Verdict::Wait(time) => {
+                link.counters.log_ins_locked += 1;
+                Err(Rejection::too_fast(time))
+            }
+        }
+    }
+
+    /// Who is not registered yet waits for his turn when many come at once: after an
+    /// outage the core is not to be overrun.
+    fn queue(&mut self, id: BindingId, link: &mut Link) -> Result<(), Rejection> {
+        let Some(binding) = self.table.get_mut(&id) else {
+            return Ok(());
+        };
+        let is_new = matches!(binding.state, State::New { .. });
+        let Some(attempt) = binding.attempt.as_mut().filter(|attempt| {
+            is_new && attempt.asked.nonce.is_none() && !attempt.asked.is_farewell()
+        }) else {
+            return Ok(());
+        };
+        let (tenant, now) = (binding.tenant, link.instant());
+        let per_second = link.config.tenant(tenant).registration.per_second;
+        match link.guard.queue_registration(tenant, per_second, now) {
+            Ok(wait) if wait.is_zero() => {}
+            Ok(wait) => {
+                link.counters.registrations_queued += 1;
+                attempt.not_before = Some(now + wait);
+                attempt.give_up_at += wait;
+            }
+            Err(wait) => {
+                link.counters.registrations_put_off += 1;
+                return Err(Rejection::too_fast(wait));
+            }
+        }
+        Ok(())
+    }
+
+    /// It is a waiting REGISTER's turn.
+    pub(super) fn have_turn(&mut self, id: BindingId, link: &mut Link) {
+        if let Some(attempt) = self.table.get_mut(&id).and_then(|it| it.attempt.as_mut()) {
+            attempt.not_before = None;
+        }
         self.advance(id, link);
     }
 
@@ -231,7 +306,7 @@ impl Registrations {
         let (Some(attempt), Some(local)) = (&binding.attempt, binding.local) else {
             return;
         };
-        if attempt.sent.is_some() || attempt.proving.is_asking() {
+        if attempt.sent.is_some() || attempt.proving.is_asking() || attempt.not_before.is_some() {
             return;
         }
         // A registration stays where it is as long as that answers.

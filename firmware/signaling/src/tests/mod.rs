@@ -6,6 +6,7 @@ mod boundary;
 mod calls;
 mod devices;
 mod emergency;
+mod guarding;
 mod mw;
 mod on_behalf;
 mod reaching;

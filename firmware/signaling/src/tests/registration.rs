@@ -485,11 +485,13 @@ fn guessing_passwords_closes_the_connection() {
             break;
         }
         world.browser(1, &register("alice", cseq, &credentials("alice", "n")));
-        let asked = world.core_request();
-        world.answer(&asked, asked.challenge("n"));
-        challenges += 1;
+        // After too many the core is not asked any more.
+        if let Some(asked) = world.next_core_request() {
+            world.answer(&asked, asked.challenge("n"));
+            challenges += 1;
+        }
     }
-    assert_eq!(challenges, 11);
+    assert_eq!(challenges, 6);
     assert!(
         world
             .ladder()

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use signaling::config::GuardConfig;
 use transport::admission::Limits;
 use transport::flow::Keepalive;
 use transport::http::Policy;
@@ -60,6 +61,13 @@ section! {
     flows_per_source: usize = 1_000,
     /// New connections a second from one IPv4 /24 or IPv6 /56.
     accepts_per_second: u32 = 200,
+    /// Requests a second from one address (or IPv6 /64) on WebSockets that nobody has
+    /// logged in on; four times as many at once. Those beyond are told to come back later.
+    requests_per_source: u32 = GuardConfig::default().requests_per_source,
+    /// Requests of each kind that is no call, that one user may make in a minute.
+    requests_per_minute: u32 = GuardConfig::default().requests_per_minute,
+    /// Calls that one user may begin in a minute.
+    calls_per_minute: u32 = GuardConfig::default().calls_per_minute,
     /// How long a WebSocket may stay without a log-in.
     authentication_time: Duration = Duration::from_secs(30),
 }
@@ -185,6 +193,15 @@ impl Access {
 }
 
 impl Limited {
+    /// As signaling knows them.
+    pub(crate) fn guard(&self) -> GuardConfig {
+        GuardConfig {
+            requests_per_source: self.requests_per_source,
+            requests_per_minute: self.requests_per_minute,
+            calls_per_minute: self.calls_per_minute,
+        }
+    }
+
     pub(crate) fn admission(&self) -> Limits {
         Limits {
             connections: self.connections,

@@ -10,6 +10,7 @@ use signaling::config::{
     AddressFamily, CallConfig, ForeignIdentity, Host, HostName, NextHop, PreconditionPolicy,
     PrivateIdentityRule, RegistrationConfig, ServiceConfig, Tenant,
 };
+use signaling::guard::dial_plan::{DialPlan, Rule};
 use signaling::sdp::CodecPolicy;
 
 use super::emergency::{Country, Number, Route};
@@ -87,6 +88,26 @@ section! {
     private_identity: PrivateIdentity = PrivateIdentity(PrivateIdentityRule::Implied),
     /// How long the core may take to answer before its next address is tried.
     answer_time: Duration = RegistrationConfig::default().answer_time,
+    /// How many users may begin to log in a second; more wait for their turn for some
+    /// seconds, and those after them are told when to come back. After an outage all come
+    /// at once.
+    registrations_per_second: u32 = RegistrationConfig::default().per_second,
+    /// Numbers that may be called or not, in order; the first rule that fits decides. Like
+    /// ["deny +4990*", "allow +49*", "deny 4xx"]: "x" is any digit, "*" any rest. What
+    /// a number reads in full (+49...) is judged as well as what was dialled.
+    dial_rules: Vec<DialRule> = Vec::new(),
+    /// Whether other countries may be called, where no rule says it.
+    international: bool = false,
+    /// Whether numbers that cost extra may be called, where no rule says it.
+    premium: bool = false,
+    /// The country code of home, like "49". Without it every number that is dialled with
+    /// a country code counts as abroad, and the numbers of home that cost extra are not
+    /// known.
+    country_code: Option<String> = None,
+    /// What is dialled before a country code instead of "+".
+    international_prefix: String = DialPlan::default().international_prefix,
+    /// What is dialled at home before an area code; "" where there is none, as in Italy.
+    national_prefix: String = DialPlan::default().national_prefix,
     /// Whether P-CSCFs that are quiet, or did not answer, are asked by OPTIONS if they are
     /// there.
     probes: bool = true,
@@ -232,6 +253,30 @@ impl std::fmt::Display for NameServer {
     }
 }
 
+/// A rule of the dial plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DialRule(pub(crate) Rule);
+
+impl std::str::FromStr for DialRule {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Rule::parse(text).map(DialRule).ok_or(())
+    }
+}
+
+impl std::fmt::Display for DialRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+text_value!(
+    DialRule,
+    "\"allow\" or \"deny\" and digits, with \"x\" for any digit and \"*\" for any rest, like \
+     \"deny +4990*\""
+);
+
 /// A domain of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Domain(pub(crate) HostName);
@@ -347,6 +392,19 @@ impl Ims {
     pub(super) fn check(&self, place: &str, faults: &mut Vec<Fault>) {
         let mut fault = |message: &str| faults.push(fault(format!("{place} {message}")));
         self.check_profile(&mut fault);
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let code = self.country_code.as_deref().unwrap_or("1");
+        if !is_number(code) || !(1..=3).contains(&code.len()) || code.starts_with('0') {
+            fault("country_code: must be the digits of a country code, like \"49\"");
+        }
+        if !is_number(&self.international_prefix) || !is_number(&self.national_prefix) {
+            fault(
+                "international_prefix and national_prefix: must be digits, like \"00\" and \"0\"",
+            );
+        }
+        if self.registrations_per_second == 0 {
+            fault("registrations_per_second: must not be 0, or nobody could log in");
+        }
         if self.home_domains.is_empty() {
             fault(
                 "home_domains: is missing; say whose users may log in, like [\"ims.example.com\"]",
@@ -413,6 +471,15 @@ impl Ims {
             publish: self.publish,
             message_types: self.message_types.clone(),
             messages_per_minute: self.messages_per_minute,
+        };
+        tenant.registration.per_second = self.registrations_per_second;
+        tenant.dial_plan = DialPlan {
+            rules: self.dial_rules.iter().map(|rule| rule.0.clone()).collect(),
+            country_code: self.country_code.clone(),
+            international_prefix: self.international_prefix.clone(),
+            national_prefix: self.national_prefix.clone(),
+            international: self.international,
+            premium: self.premium,
         };
         Some(tenant)
     }

@@ -123,6 +123,7 @@ impl Config {
         let mut config = signaling::Config::of(tenants.collect::<Option<_>>()?);
         config.flows.authentication_time = self.limits.authentication_time;
         config.flows.count = self.limits.flows;
+        config.guard = self.limits.guard();
         config.calls = self.calls.signaling();
         Some(config)
     }
