@@ -111,6 +111,7 @@ const RTCP_HEADER: usize = 8;
 mod tests {
     use super::*;
 
+    // Conforms: RFC 7983 §7 | STUN, DTLS, RTP and RTCP share a port and are told apart by the first octet.
     #[test]
     fn the_first_octets_tell_the_protocol() {
         let classes: String = (0..=255u8)
@@ -142,6 +143,7 @@ mod tests {
         );
     }
 
+    // Conforms: RFC 5761 §4 | RTCP is told from RTP by its packet type.
     #[test]
     fn rtcp_is_told_from_rtp_by_its_packet_type() {
         for second in 0..=255u8 {

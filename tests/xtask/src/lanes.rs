@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::tally::Tally;
-use crate::{newcomer, tools, verbs, workspace};
+use crate::{conformance, newcomer, tools, verbs, workspace};
 
 /// A part of the test run; the order here is the order they run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -19,6 +19,8 @@ pub(crate) enum Lane {
     Lint,
     /// Every dependency is one we allow, under a licence we allow, from the public index.
     Deny,
+    /// The page of clauses is what the tests say.
+    Conformance,
     /// The tests beside the code, and the whole gateway in virtual time.
     Unit,
     /// A taste of every fuzz target, from the kept corpus.
@@ -56,6 +58,7 @@ impl Lane {
                 let mut deny = tools::cargo_deny()?;
                 check(deny.args(["check", "bans", "licenses", "sources"]))
             }
+            Lane::Conformance => conformance::check(),
             Lane::Unit => {
                 let mut nextest = tools::cargo_nextest()?;
                 nextest
@@ -96,7 +99,7 @@ pub(crate) fn run(named: &[Lane]) -> ExitCode {
             Tally::one(false)
         });
         let line = format!(
-            "{:8} {:>7}  {:4} ok, {} failed",
+            "{:11} {:>7}  {:4} ok, {} failed",
             lane.name(),
             minutes(started.elapsed()),
             tally.passed,

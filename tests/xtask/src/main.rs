@@ -1,5 +1,6 @@
 //! The developer's commands: `cargo xtask` alone lists them. Each installs what it needs.
 
+mod conformance;
 mod lanes;
 mod newcomer;
 mod tally;
@@ -36,6 +37,10 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Soak { minutes } => verbs::soak(minutes),
         Verb::Fuzz { target, minutes } => verbs::fuzz(&target, minutes),
         Verb::Bundle => verbs::bundle(),
+        Verb::Conformance { switch_off: None } => conformance::write(),
+        Verb::Conformance {
+            switch_off: Some(word),
+        } => conformance::switch_off(&word),
     }
 }
 
@@ -92,4 +97,11 @@ enum Verb {
     },
     /// Bundle the softphone page from its locked packages.
     Bundle,
+    /// Write the page of clauses that the tests show.
+    Conformance {
+        /// Instead, take behaviours out of a copy of the tree, one after the other, and want
+        /// their tests to fail: those whose test's name contains the word, or all.
+        #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "WORD")]
+        switch_off: Option<String>,
+    },
 }

@@ -430,6 +430,7 @@ mod tests {
         }
     }
 
+    // Conforms: RFC 8489 §6.3.1 | Attributes that must be understood and are not are named in a 420.
     #[test]
     fn unknown_attributes_are_named_in_the_answer() {
         let key = integrity_key(PASSWORD);

@@ -293,6 +293,7 @@ mod tests {
         assert!(matches!(output[..], [Output::Established(_)]));
     }
 
+    // Conforms: RFC 5763 §5 | A certificate without the signalled fingerprint gives no keys.
     #[test]
     fn another_certificate_or_none_gives_no_keys() {
         for certificate in [Some(Event::Certificate(b"evil".to_vec())), None] {

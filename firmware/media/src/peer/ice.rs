@@ -343,6 +343,7 @@ mod tests {
         assert!(check(&mut ice, "abcd", BROWSER, true, at(0)).is_ok());
     }
 
+    // Conforms: RFC 8445 §7.3 | A check with a wrong password gets no answer that tells anything.
     #[test]
     fn a_wrong_password_learns_nothing() {
         let mut ice = agent();
@@ -356,6 +357,7 @@ mod tests {
         assert_eq!(ice.destination(at(0)), None);
     }
 
+    // Conforms: RFC 8445 §8.1.1 | The browser nominates; the newest nomination wins.
     #[test]
     fn the_newest_nomination_wins() {
         let mut ice = agent();
@@ -384,6 +386,7 @@ mod tests {
         assert_eq!(ice.addresses().count(), 1);
     }
 
+    // Conforms: RFC 7675 §5.1 | Without consent nothing is sent after 30 s.
     #[test]
     fn nothing_is_sent_thirty_seconds_after_the_last_check() {
         let mut ice = agent();
@@ -397,6 +400,7 @@ mod tests {
         assert!(!ice.has_selected());
     }
 
+    // Conforms: RFC 8445 §9 | After an ICE restart the old pair carries until a new one is nominated.
     #[test]
     fn after_a_restart_the_old_pair_carries_until_a_new_one_is_nominated() {
         let mut ice = agent();

@@ -69,6 +69,7 @@ mod tests {
 
     use super::*;
 
+    // Conforms: RFC 3711 §3.3.2 | A packet passes once, and only inside the replay window.
     #[test]
     fn an_index_passes_once_and_only_inside_the_window() {
         let mut window = ReplayWindow::<2>::new();

@@ -13,6 +13,8 @@ use crate::crypto::conformance::unhex;
 
 mod oracle;
 
+// Conforms: RFC 3711 §4.1 | The published packets are made and opened to the byte.
+// Conforms: RFC 7714 §16 | The published AEAD packets are made and opened to the byte.
 #[test]
 fn a_published_rtp_packet_is_sealed_and_opened_to_the_byte() {
     let (mut inbound, mut outbound) = published_keys();
@@ -71,6 +73,7 @@ fn what_is_sealed_is_opened_once() {
     }
 }
 
+// Conforms: RFC 3711 §3.3.1 | The rollover of a late packet is guessed right.
 #[test]
 fn a_late_packet_from_before_the_rollover_is_still_opened() {
     for profile in PROFILES {
@@ -102,6 +105,7 @@ fn each_source_rolls_over_on_its_own() {
     assert!(inbound.open_rtp(&mut sealed, now).is_ok());
 }
 
+// Conforms: RFC 3711 §3.3 | State changes only for packets that proved authentic.
 #[test]
 fn a_forged_packet_makes_no_source_and_moves_no_window() {
     let (mut inbound, mut outbound) = pair(SrtpProfile::Aes128CmSha1_80);
@@ -158,6 +162,7 @@ fn a_sender_never_forgets_a_source() {
     assert_eq!(refused, Err(SealError::TooManySources));
 }
 
+// Conforms: RFC 3711 §3.4 | RTCP is taken only encrypted.
 #[test]
 fn rtcp_that_is_not_encrypted_is_refused() {
     for profile in PROFILES {

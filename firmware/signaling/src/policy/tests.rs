@@ -125,6 +125,7 @@ const CARRIED: &[(HeaderName, &str, bool, bool)] = &[
     ),
 ];
 
+// Conforms: TS 24.229 §4.4 | The trust boundary strips, passes or checks each header field as its table says.
 #[test]
 fn every_row_does_what_it_says_with_a_harmless_value() {
     for profile in profiles() {
@@ -205,6 +206,8 @@ fn the_network_alone_speaks_for_itself_and_on_mw_that_is_the_box() {
     assert_eq!(mw.rule(&preferred, Leg::Ims), Rule::Strip);
 }
 
+// Conforms: RFC 8898 | A Bearer token does not leave the box towards the core.
+// Conforms: TS 24.229 §7.2A.2 | `integrity-protected` of a browser is not believed.
 #[test]
 fn a_bearer_token_stays_here_and_so_does_a_forged_proof() {
     for value in [
@@ -223,6 +226,7 @@ fn credentials_cross_byte_for_byte() {
     assert_eq!(to_ims.as_deref(), Some(odd));
 }
 
+// Conforms: RFC 7616 §3.4.3 | `auth-int` is taken out of challenges, because the box changes bodies.
 #[test]
 fn auth_int_is_taken_out_of_a_challenge() {
     let table = [
@@ -244,6 +248,8 @@ fn auth_int_is_taken_out_of_a_challenge() {
     }
 }
 
+// Conforms: RFC 3325 §9.3 | With Privacy: id the asserted identity does not leave the network.
+// Conforms: RFC 3323 §4.2 | What cannot be read may have asked for privacy.
 #[test]
 fn who_wants_privacy_gets_it_at_the_border() {
     let asserted = |privacy| {

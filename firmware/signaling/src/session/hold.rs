@@ -179,6 +179,7 @@ mod tests {
         }
     }
 
+    // Conforms: RFC 3264 §8.4 | Hold and resume by direction attributes.
     #[test]
     fn a_browser_holds_and_resumes() {
         let mut call = Directions::default();

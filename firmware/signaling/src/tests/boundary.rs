@@ -40,6 +40,7 @@ fn core_request(method: &str, to: &str, extra: &str) -> String {
     )
 }
 
+// Conforms: TS 24.229 §5.2.6.3 | Requests of a connection without a registration get 403.
 #[test]
 fn a_stranger_is_told_to_register_first() {
     let mut world = World::new();
@@ -53,6 +54,9 @@ fn a_stranger_is_told_to_register_first() {
     assert_eq!(world.signaling.counters().requests_unregistered, 4);
 }
 
+// Conforms: RFC 3261 §8.2.1 | Methods that are not served get 405 with Allow.
+// Conforms: RFC 3261 §8.2.2.3 | Extensions that are not known get 420 with Unsupported.
+// Conforms: RFC 3261 §16.3 | A request without hops left gets 483.
 #[test]
 fn what_is_not_served_is_refused_by_its_reason() {
     let mut world = World::new();
@@ -74,6 +78,7 @@ fn what_is_not_served_is_refused_by_its_reason() {
     assert_eq!(world.browser_response(1).status.code(), 483);
 }
 
+// Conforms: RFC 3261 §11.2 | OPTIONS gets what the box can do.
 #[test]
 fn the_core_asks_whether_we_are_alive() {
     let mut world = World::new();
@@ -122,6 +127,7 @@ fn only_the_core_is_heard_on_an_endpoint() {
     assert!(world.events.iter().any(is_reported));
 }
 
+// Conforms: RFC 5626 §3.5.1 | A double CRLF is answered with a single one.
 #[test]
 fn keepalives_are_answered() {
     let mut world = World::new();

@@ -153,6 +153,7 @@ fn text(request: &Request) -> String {
     String::from_utf8(request.to_bytes().to_vec()).unwrap()
 }
 
+// Conforms: RFC 3325 §6 | What a browser asserts of itself does not reach the core.
 #[test]
 fn a_browser_calls_as_nobody_but_itself_and_shows_nothing_of_itself() {
     let mut world = World::new();
@@ -437,6 +438,8 @@ fn while_draining_calls_go_on_and_none_begins() {
     assert!(world.ladder().ends_with("idle\n"));
 }
 
+// Conforms: RFC 3261 §18.1.1 | A request above 1300 bytes goes by TCP, and by datagram if TCP is refused.
+// Conforms: TS 24.229 §4.2A | Above 1300 bytes SIP goes by TCP.
 #[test]
 fn a_long_invite_goes_by_tcp_and_falls_back_to_udp() {
     let mut world = World::new();

@@ -50,6 +50,8 @@ pub(super) fn log_in(world: &mut World, flow: u64, user: &str) -> Asked {
     asked
 }
 
+// Conforms: TS 33.203 §X.2 | Digest is passed through; the box adds nothing to it and learns no password.
+// Conforms: RFC 3608 §5 | Service-Route is kept here and not shown to the browser.
 #[test]
 fn a_browser_logs_in_with_its_own_digest_and_sees_nothing_of_the_core() {
     let mut world = World::new();
@@ -244,6 +246,7 @@ fn a_full_port_range_is_a_503() {
     assert!(response.headers.retry_after().unwrap().is_some());
 }
 
+// Conforms: RFC 3261 §10.2.8 | 423 is answered with the interval that the registrar wants, once.
 #[test]
 fn a_core_that_wants_longer_intervals_gets_them() {
     let mut world = World::new();
@@ -294,6 +297,7 @@ fn a_refresh_uses_the_same_call_and_a_missed_one_ends_the_registration() {
     assert_eq!(world.signaling.counters().registrations, 0);
 }
 
+// Conforms: RFC 5626 §4.2 | The same instance and reg-id on a new connection take the registration over.
 #[test]
 fn a_browser_that_comes_back_gets_its_registration_and_the_old_connection_is_closed() {
     let mut world = World::new();
@@ -387,6 +391,7 @@ fn a_browser_that_logs_out_is_gone_from_the_core_and_may_come_back() {
     assert_eq!(world.signaling.counters().registrations, 1);
 }
 
+// Conforms: RFC 3261 §10.2.2 | `Contact: *` ends the registration, and only with Expires 0.
 #[test]
 fn a_star_ends_the_browsers_own_registration() {
     let mut world = World::new();
@@ -408,6 +413,7 @@ fn a_star_ends_the_browsers_own_registration() {
     );
 }
 
+// Conforms: TS 24.229 §5.1.1.2 | Each user has an address and port of his own towards the P-CSCF.
 #[test]
 fn two_users_have_two_ports() {
     let mut world = World::new();
@@ -418,6 +424,7 @@ fn two_users_have_two_ports() {
     assert_eq!(world.signaling.counters().flows_registered, 2);
 }
 
+// Conforms: TS 33.203 §N | A registration changes hands only to one who answered the core’s challenge.
 #[test]
 fn nobody_takes_anothers_registration_without_the_cores_challenge() {
     let mut world = World::new();

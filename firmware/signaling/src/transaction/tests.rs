@@ -9,6 +9,7 @@ use super::*;
 use crate::message::headers::Via;
 use crate::message::{Framing, Header, HeaderName, Message, Method, Request, StatusCode};
 
+// Conforms: RFC 3261 §17.1.1.2 | An INVITE by datagram is sent again after T1, 2·T1, …, and given up after 64·T1.
 #[test]
 fn unanswered_invite_is_resent_ever_more_slowly_and_then_given_up() {
     let mut world = World::new(udp());
@@ -20,6 +21,7 @@ fn unanswered_invite_is_resent_ever_more_slowly_and_then_given_up() {
     );
 }
 
+// Conforms: RFC 3261 §17.1.2.2 | Other requests are sent again up to every T2, and given up after 64·T1.
 #[test]
 fn unanswered_register_is_resent_ever_more_slowly_and_then_given_up() {
     let mut world = World::new(udp());
@@ -32,6 +34,7 @@ fn unanswered_register_is_resent_ever_more_slowly_and_then_given_up() {
     );
 }
 
+// Conforms: RFC 3261 §17.1.1.2 | On a reliable transport, as a WebSocket is, nothing is sent twice.
 #[test]
 fn nothing_is_sent_twice_on_a_websocket() {
     let mut world = World::new(flow());
@@ -59,6 +62,7 @@ fn ringing_stops_the_copies_and_waits_for_as_long_as_it_takes() {
     assert!(world.transactions.is_empty());
 }
 
+// Conforms: RFC 6026 §7.2 | Every 2xx of every fork reaches the caller for 64·T1 after the first.
 #[test]
 fn every_fork_may_accept_while_copies_can_come() {
     let mut world = World::new(udp());
@@ -74,6 +78,7 @@ fn every_fork_may_accept_while_copies_can_come() {
     );
 }
 
+// Conforms: RFC 3261 §17.1.1.3 | The ACK to a failure has the Via, the route and the tag that it must have.
 #[test]
 fn ack_to_a_failure_goes_the_way_of_the_invite() {
     let mut world = World::new(udp());
@@ -94,6 +99,7 @@ fn ack_to_a_failure_goes_the_way_of_the_invite() {
     assert_eq!(ack.headers.to().unwrap().tag(), Some("b"));
 }
 
+// Conforms: RFC 3261 §9.1 | A CANCEL waits for a provisional response.
 #[test]
 fn cancel_waits_for_a_provisional_response() {
     let mut world = World::new(udp());
@@ -133,6 +139,7 @@ fn cancelled_invite_that_nobody_ends_is_given_up() {
     );
 }
 
+// Conforms: RFC 3261 §17.2.1 | A 100 goes out when nobody answers within 200 ms, and copies of an INVITE get the last answer.
 #[test]
 fn silent_user_gets_a_trying_sent_and_copies_repeat_the_last_answer() {
     let mut world = World::new(udp());
@@ -148,6 +155,7 @@ fn silent_user_gets_a_trying_sent_and_copies_repeat_the_last_answer() {
     );
 }
 
+// Conforms: RFC 3261 §17.2.1 | A failure is sent again until its ACK comes.
 #[test]
 fn failure_is_repeated_until_it_is_acknowledged() {
     let mut world = World::new(udp());
@@ -211,6 +219,7 @@ fn cancel_is_answered_here_and_told_while_it_matters() {
     );
 }
 
+// Conforms: RFC 3261 §17.2.2 | Copies of a request get the answer that the first one got.
 #[test]
 fn copies_of_a_request_get_the_same_answer_for_as_long_as_they_can_come() {
     let mut world = World::new(udp());
@@ -259,6 +268,8 @@ fn lost_flow_fails_what_was_sent_and_forgets_what_came() {
     assert!(world.transactions.is_empty());
 }
 
+// Conforms: RFC 3261 §18.2.1, §18.2.2 | `received` is added, and responses go there.
+// Conforms: RFC 3581 §4 | `rport` is filled in, and responses go there.
 #[test]
 fn answers_go_where_the_request_came_from() {
     for (via, to, stamped) in [

@@ -47,6 +47,7 @@ fn a_telephone_calls_a_browser() {
     assert!(call.session.is_over());
 }
 
+// Conforms: RFC 3262 §3 | A provisional response is reliable where the caller requires it.
 #[test]
 fn ringing_is_reliable_where_the_core_demands_it() {
     let offer = Some(Phone::PCMA.sdp());
@@ -112,6 +113,7 @@ fn a_core_that_never_acknowledges_the_ringing_gives_the_call_up() {
     );
 }
 
+// Conforms: RFC 3261 §13.2.1 | An INVITE without an offer gets one in the answer, and the ACK brings the other description.
 #[test]
 fn a_core_without_an_offer_is_offered_to_in_the_answer() {
     let mut call = Call::start(World::new(), IMS, None, "");
@@ -311,6 +313,7 @@ fn a_browser_that_leaves_while_it_rings_cannot_be_reached() {
     );
 }
 
+// Conforms: RFC 3261 §13.3.1.4 | A 2xx is sent again until its ACK comes.
 #[test]
 fn an_acceptance_is_sent_again_until_it_is_acknowledged() {
     let mut call = Call::from_ims();
@@ -335,6 +338,7 @@ fn an_acceptance_is_sent_again_until_it_is_acknowledged() {
     );
 }
 
+// Conforms: RFC 3261 §13.3.1.4 | A call whose 2xx is never acknowledged is ended by BYE.
 #[test]
 fn an_acceptance_that_nobody_acknowledges_is_ended() {
     let mut call = Call::from_ims();

@@ -45,6 +45,7 @@ fn a_browser_calls_a_telephone() {
     assert!(call.session.is_over());
 }
 
+// Conforms: RFC 3264 §4 | Whatever comes early, the browser sees one answer.
 #[test]
 fn early_media_is_heard_and_the_answer_stays_the_same() {
     let mut call = Call::from_browser();
@@ -75,6 +76,7 @@ fn early_media_is_heard_and_the_answer_stays_the_same() {
     );
 }
 
+// Conforms: RFC 3262 §4 | A reliable provisional response is acknowledged by PRACK, once.
 #[test]
 fn a_reliable_answer_is_acknowledged_once_and_counts_until_the_end() {
     let mut call = Call::from_browser();
@@ -175,6 +177,7 @@ fn a_busy_telephone_is_busy_for_the_browser_too() {
     assert!(call.session.is_over());
 }
 
+// Conforms: RFC 3261 §16.7 | A 503 of the core is not relayed.
 #[test]
 fn an_overloaded_core_does_not_make_the_browser_leave_the_box() {
     let mut call = Call::from_browser();
@@ -239,6 +242,7 @@ fn a_challenge_reaches_the_browser() {
     );
 }
 
+// Conforms: RFC 4028 §7.4 | 422 is answered with the interval that the far end wants, once.
 #[test]
 fn a_longer_session_interval_and_fewer_extensions_are_tried_once_each() {
     let mut call = Call::from_browser();

@@ -62,6 +62,7 @@ fn a_browser_cancels_while_it_rings() {
     assert!(call.session.is_over());
 }
 
+// Conforms: RFC 3261 §9.1 | A 200 that crosses the CANCEL is acknowledged and ended.
 #[test]
 fn a_telephone_that_answers_after_the_cancel_is_hung_up() {
     let mut call = Call::from_browser();
@@ -152,6 +153,7 @@ fn a_browser_that_answers_after_the_cancel_is_hung_up() {
     assert!(call.session.is_over());
 }
 
+// Conforms: RFC 3261 §15 | A caller may end an early dialog by BYE.
 #[test]
 fn a_caller_may_end_an_early_dialog_by_bye() {
     let mut call = Call::from_ims();

@@ -114,6 +114,7 @@ fn a_fork_that_the_network_vouches_for_is_heard_before_others() {
     );
 }
 
+// Conforms: RFC 3261 §13.2.2.4 | A second fork that answers is acknowledged and ended.
 #[test]
 fn a_second_fork_that_answers_is_sent_away() {
     let mut call = Call::from_browser();
@@ -144,6 +145,7 @@ fn a_second_fork_that_answers_is_sent_away() {
     );
 }
 
+// Conforms: RFC 3261 §13.2.2.4 | Forks are followed up to a limit.
 #[test]
 fn more_than_eight_forks_are_not_followed() {
     let mut call = Call::from_browser();

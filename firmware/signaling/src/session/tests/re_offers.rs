@@ -89,6 +89,7 @@ fn a_telephone_holds_with_music_and_resumes() {
     );
 }
 
+// Conforms: RFC 3264 §8.4 | Hold by 0.0.0.0 is understood.
 #[test]
 fn the_old_hold_with_an_address_of_zeros_stops_the_browser() {
     let mut call = Call::up_from_ims();
@@ -140,6 +141,7 @@ fn a_telephone_that_moves_is_answered_without_asking_the_browser() {
     );
 }
 
+// Conforms: RFC 3264 §8 | A description that did not change keeps its version.
 #[test]
 fn a_refresh_is_answered_with_the_same_description() {
     let mut call = Call::up_from_browser();
@@ -234,6 +236,7 @@ fn a_refused_hold_leaves_the_call_as_it_was() {
     );
 }
 
+// Conforms: RFC 3261 §14.1 | After 491 an offer is tried again at a random moment.
 #[test]
 fn offers_that_cross_on_the_core_are_tried_again() {
     let mut call = Call::up_from_browser();
@@ -259,6 +262,7 @@ fn offers_that_cross_on_the_core_are_tried_again() {
     );
 }
 
+// Conforms: RFC 3261 §14.2 | A second offer before the first is answered gets 500 with Retry-After.
 #[test]
 fn a_second_offer_before_the_first_is_answered_has_to_wait() {
     let mut call = Call::up_from_browser();
@@ -416,6 +420,7 @@ fn an_announcement_may_move_before_the_answer() {
     );
 }
 
+// Conforms: RFC 4733 §2.5 | Keys that come in INFO leave as telephone events.
 #[test]
 fn key_presses_in_info_are_played_on_the_other_leg() {
     let mut call = Call::up_from_browser();
@@ -474,6 +479,7 @@ fn methods_that_are_not_served_are_named() {
     );
 }
 
+// Conforms: RFC 3261 §12.2.2 | Requests of an unknown dialog get 481.
 #[test]
 fn requests_of_an_unknown_dialog_are_not_served() {
     let mut call = Call::start(World::new(), IMS, Some(Phone::PCMA.sdp()), "");

@@ -25,6 +25,7 @@ fn up(browser: &str, core: &str) -> Call {
     call
 }
 
+// Conforms: RFC 4028 §7.4 | Sessions are refreshed by UPDATE where the other side takes it.
 #[test]
 fn a_browser_that_takes_update_is_refreshed_without_a_description() {
     let mut call = up(JSSIP, "");
@@ -88,6 +89,7 @@ fn a_core_without_update_is_refreshed_by_an_unchanged_offer() {
     );
 }
 
+// Conforms: RFC 4028 §10 | A session that nobody refreshes is ended before its interval is over.
 #[test]
 fn a_core_that_refreshes_itself_and_stops_loses_the_call() {
     let core = "Supported: timer\nRequire: timer\nSession-Expires: 90;refresher=uas";
