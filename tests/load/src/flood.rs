@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpSocket;
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
@@ -140,20 +141,18 @@ fn start_flooder(folder: &Path, web: SocketAddr) -> Result<Program> {
 /// The flood itself, until the process is ended: many sources, each with connections that send
 /// requests as fast as they go, and come back when they are closed.
 pub(crate) async fn flood(web: SocketAddr) -> Result<()> {
-    let mut sources = Vec::new();
+    let mut sources = JoinSet::<()>::new();
     for n in 0..SOURCES {
-        sources.push(tokio::spawn(async move {
+        sources.spawn(async move {
             loop {
                 let source = Ipv4Addr::new(127, 66, n, 1);
                 if send_until_closed(web, source, n).await.is_err() {
                     tokio::time::sleep(COME_BACK).await;
                 }
             }
-        }));
+        });
     }
-    for source in sources {
-        source.await?;
-    }
+    sources.join_next().await.transpose()?;
     Ok(())
 }
 
