@@ -1,10 +1,13 @@
 //! What this plane counts: one documented field a line, read by the shell.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Discard;
 
 iq::counters! {
     /// Figures of one worker since its start.
-    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(default)]
     pub struct Counters {
         /// RTP packets passed from one leg to the other.
         pub forwarded: u64,
@@ -45,7 +48,8 @@ impl Counters {
 
 iq::counters! {
     /// Packets thrown away, one field for each [`Discard`].
-    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(default)]
     pub struct Discarded {
         /// Not STUN, DTLS, RTP or RTCP.
         pub unknown_protocol: u64,

@@ -102,6 +102,8 @@ impl Signaling {
                 self.sessions
                     .handle_reply(reply, &mut self.link, &self.registrations);
             }
+            Input::Stored { write } => self.link.handle_stored(write),
+            Input::KeepAgain => self.keep_again(),
             Input::Drain => self.drain(),
             Input::Deregister => self.deregister(),
         }

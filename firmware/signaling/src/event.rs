@@ -11,6 +11,7 @@ use crate::guard::dial_plan::Barred;
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::input::OpenFailure;
+use crate::kept::Restored;
 use crate::reach::{Hop, Standing};
 
 /// Something an operator would tell a colleague about.
@@ -124,6 +125,8 @@ pub enum Event {
         /// Whether the call was taken; else the caller was told to use another way.
         is_taken: bool,
     },
+    /// A new life of the control plane took up what the one before it left.
+    Restored(Restored),
     /// Somebody tried what is not allowed, or sent what no honest peer sends.
     Security {
         /// Where it came from.
@@ -192,6 +195,9 @@ pub enum DeregistrationCause {
     /// The core refused a refresh.
     #[error("the core refused the refresh")]
     Core,
+    /// After a restart its port towards the IMS was not to be had again.
+    #[error("its port towards the IMS is taken")]
+    PortLost,
     /// The box is shutting down.
     #[error("shutting down")]
     Shutdown,
@@ -323,6 +329,9 @@ pub enum EndReason {
     /// The media plane refused.
     #[error("media plane refused")]
     Media,
+    /// The media plane failed, and the call's media with it.
+    #[error("media plane failed")]
+    MediaFailed,
     /// The box is shutting down.
     #[error("shutting down")]
     Shutdown,

@@ -9,9 +9,10 @@ use std::fmt;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use iq::Private;
+use serde::{Deserialize, Serialize};
 
 /// What a token names: chosen by chance, once for each registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct FlowName(pub(crate) [u8; 16]);
 
 /// Seals names into tokens, and opens them again.

@@ -1,5 +1,7 @@
 //! Names of flows, endpoints and name look-ups, and the transports of SIP.
 
+use serde::{Deserialize, Serialize};
+
 /// One WebSocket connection (RFC 5626 §3.1 calls it a flow). The shell gives the
 /// number and never uses it twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +17,7 @@ pub struct EndpointId(pub u64);
 pub struct QueryId(pub u64);
 
 /// How SIP is carried towards the IMS, RFC 3261 §18.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SipTransport {
     /// One message a datagram.
     Udp,

@@ -1,6 +1,7 @@
 //! Public and private identities, TS 23.003 §13.
 
 use iq::Private;
+use serde::{Deserialize, Serialize};
 
 use crate::config::HostName;
 use crate::message::Uri;
@@ -8,7 +9,8 @@ use crate::message::Uri;
 /// A public user identity (IMPU) in one canonical spelling, so that two spellings of one
 /// identity are equal: `sip:user@domain` with the domain in small letters and without
 /// parameters, or `tel:+number` without visual separators.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct PublicIdentity(Private<String>);
 
 impl PublicIdentity {

@@ -9,6 +9,7 @@ use crate::auth::digest::Answer;
 use crate::auth::{AuthenticationFailure, AuthenticationId};
 use crate::guard::Pressure;
 use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
+use crate::kept::WriteId;
 use crate::reach::Resolution;
 
 /// One thing that happened outside.
@@ -86,6 +87,14 @@ pub enum Input {
     },
     /// The box is shorter of time than before, or less short.
     Pressure(Pressure),
+    /// Answers [`Output::Store`](crate::Output::Store): the record is safe, or it is given
+    /// up that it ever will be; whoever waits for it goes on.
+    Stored {
+        /// Which wish.
+        write: WriteId,
+    },
+    /// The store was lost and can be written to again: everything is to be kept anew.
+    KeepAgain,
     /// The media plane answers or reports.
     Iq(iq::Reply),
     /// Take no new calls and let calls end; then everybody is de-registered and

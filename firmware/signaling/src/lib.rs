@@ -20,6 +20,7 @@ mod guarding;
 pub mod id;
 pub mod identity;
 mod input;
+mod kept;
 mod link;
 pub mod message;
 mod output;
@@ -49,6 +50,7 @@ pub use counters::Counters;
 pub use event::Event;
 pub use id::{EndpointId, FlowId, QueryId, SipTransport};
 pub use input::{Input, OpenFailure};
+pub use kept::{RecordKey, RecordKind, Restored, WriteId};
 pub use output::{EndpointKind, Output};
 
 use exchange::Exchanges;
@@ -104,6 +106,7 @@ impl Signaling {
         self.take(input);
         self.settle();
         self.shut_down();
+        self.keep_books();
         self.gauge();
     }
 
@@ -126,6 +129,7 @@ impl Signaling {
         }
         self.settle();
         self.shut_down();
+        self.keep_books();
         self.gauge();
     }
 

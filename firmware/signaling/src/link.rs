@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::flow_token::FlowTokens;
 use crate::guard::Guard;
 use crate::id::{EndpointId, FlowId, SipTransport};
+use crate::kept::{Clock, Ledger};
 use crate::message::headers::{Via, ViaTransport};
 use crate::message::{HeaderName, Headers, Host, Method, Request, Response, Uri};
 use crate::output::Output;
@@ -40,6 +41,9 @@ pub(crate) struct Link {
     parked: BTreeMap<ClientTransactionId, Parked>,
     /// Requests that nobody knew the way for.
     stranded: VecDeque<ClientTransactionId>,
+    /// Tells what is written down what time it is.
+    pub(crate) clock: Clock,
+    pub(crate) ledger: Ledger,
     pub(crate) transactions: Transactions,
     pub(crate) reach: Reach,
     pub(crate) challenged: Challenged,
@@ -117,6 +121,8 @@ impl Link {
             policies: Policies::new(&config),
             counters: Counters::default(),
             rng,
+            clock: Clock::default(),
+            ledger: Ledger::default(),
             transactions: Transactions::default(),
             challenged: Challenged::default(),
             endpoints: 0,
@@ -135,6 +141,7 @@ impl Link {
     /// Learns what time it is.
     pub(crate) fn set_now(&mut self, now: Now) {
         self.now = Some(now);
+        self.clock.set(now);
     }
 
     /// What time it is.

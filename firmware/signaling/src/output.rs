@@ -9,6 +9,7 @@ use crate::config::TenantId;
 use crate::event::Event;
 use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
 use crate::identity::PrivateIdentity;
+use crate::kept::{RecordKey, WriteId};
 use crate::reach::Question;
 
 /// One thing that the shell shall do.
@@ -75,6 +76,16 @@ pub enum Output {
         /// What shall be answered.
         question: Box<digest::Question>,
     },
+    /// Keep a record over a restart, or forget it; answered by `Stored` when it is safe.
+    /// Wishes for one record are carried out in their order.
+    Store {
+        /// The wish's name.
+        write: WriteId,
+        /// Which record.
+        key: RecordKey,
+        /// What it says; none removes it.
+        value: Option<Bytes>,
+    },
     /// Tell the media plane something.
     Iq(iq::Command),
     /// Log it or record it.
@@ -90,6 +101,11 @@ pub enum EndpointKind {
     /// One of its own out of the tenant's range. A number that was closed should be used
     /// again as late as possible: cores tell users apart by it.
     Own,
+    /// The one of its own that it had in an earlier life of the box; no other will do.
+    Again {
+        /// The number.
+        port: u16,
+    },
     /// This one, which all users of the tenant share.
     Shared {
         /// The number.

@@ -2,15 +2,17 @@
 //! one call sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use iq::{Command, Leg, Now, Reply, SessionId};
 use rand_chacha::ChaCha20Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{CallConfig, ServiceConfig, TenantId};
 use crate::crossing;
 use crate::deadlines::Deadlines;
 use crate::event::{EndReason, Event};
+use crate::kept::Clock;
 use crate::link::{Link, Owner};
 use crate::message::headers::Replaces;
 use crate::message::{
@@ -18,7 +20,7 @@ use crate::message::{
 };
 use crate::reach::Hop;
 use crate::registration::{Binding, BindingId, ImsPath, Registrations};
-use crate::session::{Outside, Session, Target};
+use crate::session::{KeptSession, Outside, Session, Target};
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
 use crate::visited::Visited;
 
@@ -34,6 +36,12 @@ pub(crate) struct Sessions {
     /// INVITEs that a CANCEL may still be about.
     invites: BTreeMap<ServerTransactionId, (SessionId, Leg)>,
     deadlines: Deadlines<SessionId>,
+    /// Calls that may have changed since their records were written.
+    touched: BTreeSet<SessionId>,
+    /// Calls of an earlier life that media has not been heard about.
+    unaudited: BTreeSet<SessionId>,
+    /// When they count as lost.
+    audit_by: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -58,6 +66,9 @@ impl Sessions {
             by_binding: BTreeMap::new(),
             invites: BTreeMap::new(),
             deadlines: Deadlines::new(),
+            touched: BTreeSet::new(),
+            unaudited: BTreeSet::new(),
+            audit_by: None,
         }
     }
 
@@ -99,25 +110,27 @@ impl Sessions {
         let Some(session) = session else {
             return link.counters.calls_refused += 1;
         };
-        let tags = [Leg::Access, Leg::Ims].map(|leg| (leg, session.local_tag(leg).to_owned()));
-        let tags = Vec::from(tags);
-        for tag in &tags {
-            self.by_tag.insert(tag.clone(), id);
-        }
-        self.by_binding.entry(binding).or_default().insert(id);
+        let entry = Entry {
+            session,
+            tenant,
+            visited,
+            binding,
+            tags: Vec::new(),
+            hop,
+        };
+        self.insert(id, entry);
         self.invites.insert(transaction, (id, caller));
-        self.table.insert(
-            id,
-            Entry {
-                session,
-                tenant,
-                visited,
-                binding,
-                tags,
-                hop,
-            },
-        );
         self.tidy(id);
+    }
+
+    fn insert(&mut self, id: SessionId, mut entry: Entry) {
+        for leg in [Leg::Access, Leg::Ims] {
+            let tag = (leg, entry.session.local_tag(leg).to_owned());
+            self.by_tag.insert(tag.clone(), id);
+            entry.tags.push(tag);
+        }
+        self.by_binding.entry(entry.binding).or_default().insert(id);
+        self.table.insert(id, entry);
     }
 
     /// The call that a request belongs to by the tag in its To, and whose it is.
@@ -288,7 +301,8 @@ impl Sessions {
             let unknown = sessions
                 .iter()
                 .filter(|session| !self.table.contains_key(session));
-            return unknown.for_each(|session| link.iq(Command::Release { session: *session }));
+            unknown.for_each(|session| link.iq(Command::Release { session: *session }));
+            return self.handle_audit(sessions, link, registrations);
         }
         if let Some(id) = session_of(&reply) {
             self.with(id, link, registrations, |session, view| {
@@ -355,10 +369,14 @@ impl Sessions {
                 session.handle_timeout(view)
             });
         }
+        if self.audit_by.is_some_and(|at| at <= link.instant()) {
+            self.handle_audit(&[], link, registrations);
+        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        let next = self.deadlines.next();
+        [next, self.audit_by].into_iter().flatten().min()
     }
 
     fn of(&self, binding: BindingId) -> Vec<SessionId> {
@@ -397,6 +415,7 @@ impl Sessions {
 
     /// Sets when a call is woken next, or forgets it.
     fn tidy(&mut self, id: SessionId) {
+        self.touched.insert(id);
         let Some(entry) = self.table.get(&id) else {
             return;
         };
@@ -417,6 +436,97 @@ impl Sessions {
             self.invites.retain(|_, (session, _)| *session != id);
         }
     }
+}
+
+/// Over a restart of the control plane.
+impl Sessions {
+    /// The calls that may have changed since the last time.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<SessionId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Has every call looked at again.
+    pub(crate) fn touch_all(&mut self) {
+        self.touched.extend(self.table.keys());
+    }
+
+    /// What is to be kept of a call; none unless it is up.
+    pub(crate) fn record(&self, id: SessionId, clock: &Clock) -> Option<KeptCall> {
+        let entry = self.table.get(&id)?;
+        Some(KeptCall {
+            binding: entry.binding.0,
+            visited: entry.visited.clone(),
+            hop: entry.hop,
+            session: entry.session.record(clock)?,
+        })
+    }
+
+    /// Takes up a call of an earlier life. No if its registration is not there any more.
+    pub(crate) fn restore(
+        &mut self,
+        kept: KeptCall,
+        link: &mut Link,
+        registrations: &Registrations,
+    ) -> bool {
+        let (id, binding) = (kept.session.id, BindingId(kept.binding));
+        let Some(tenant) = registrations.get(binding).map(Binding::tenant) else {
+            return false;
+        };
+        if self.table.contains_key(&id) {
+            return false;
+        }
+        let clock = link.clock;
+        let mut view = View {
+            session: id,
+            tenant,
+            visited: kept.visited.as_ref(),
+            binding,
+            hop: kept.hop,
+            link,
+            registrations,
+        };
+        let Some(session) = Session::restore(kept.session, &clock, &mut view) else {
+            return false;
+        };
+        let entry = Entry {
+            session,
+            tenant,
+            visited: kept.visited,
+            binding,
+            tags: Vec::new(),
+            hop: kept.hop,
+        };
+        self.insert(id, entry);
+        self.unaudited.insert(id);
+        self.audit_by = Some(link.instant() + AUDIT_PATIENCE);
+        self.tidy(id);
+        true
+    }
+
+    /// Media says what it holds: calls of an earlier life that it does not hold are over.
+    fn handle_audit(&mut self, held: &[SessionId], link: &mut Link, registrations: &Registrations) {
+        self.audit_by = None;
+        for id in std::mem::take(&mut self.unaudited) {
+            if !held.contains(&id) {
+                self.with(id, link, registrations, |session, view| {
+                    session.end(EndReason::MediaFailed, view);
+                });
+            }
+        }
+    }
+}
+
+/// What is kept of a call over a restart.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeptCall {
+    binding: u64,
+    /// What is said of it in the core, where the box is a part of that.
+    #[serde(default)]
+    visited: Option<Visited>,
+    /// The server that it went or came through.
+    #[serde(default)]
+    hop: Option<Hop>,
+    session: KeptSession,
 }
 
 /// What a call begins with.
@@ -607,6 +717,9 @@ fn session_of(reply: &Reply) -> Option<SessionId> {
         Reply::Audited { .. } => None,
     }
 }
+
+/// How long the media plane may be away when the control plane starts.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// RFC 3261 §8.1.1.6.
 const MAX_FORWARDS: u32 = 70;

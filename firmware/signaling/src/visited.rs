@@ -4,13 +4,15 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::MwConfig;
 use crate::event::Charging;
 use crate::message::headers::PChargingVector;
 use crate::message::{HeaderName, Headers, Host, Method, NameAddr, Response, StatusCode, Uri};
 
 /// One call, as the P-CSCF of its user sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Visited {
     network: String,
     access_info: String,

@@ -16,6 +16,7 @@ pub(crate) struct Health(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     services: Vec<Service>,
+    conditions: Vec<Condition>,
     started: bool,
     draining: bool,
 }
@@ -26,6 +27,31 @@ struct Service {
     pulse: Pulse,
     beats: u64,
     changed_at: Instant,
+}
+
+/// Something outside that the box needs; while it says why not, the box is not ready.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Condition(Arc<Mutex<Option<&'static str>>>);
+
+impl Condition {
+    /// Says what is wrong.
+    pub(crate) fn set(&self, reason: &'static str) {
+        *self.reason_mut() = Some(reason);
+    }
+
+    /// All is well again.
+    pub(crate) fn clear(&self) {
+        *self.reason_mut() = None;
+    }
+
+    /// What is wrong, if anything is.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        *self.reason_mut()
+    }
+
+    fn reason_mut(&self) -> std::sync::MutexGuard<'_, Option<&'static str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is wrong; nothing if the box is well.
@@ -48,6 +74,13 @@ impl Health {
             changed_at: Instant::now(),
         });
         pulse
+    }
+
+    /// A condition for the box to be ready; well until something else is said.
+    pub(crate) fn condition(&self) -> Condition {
+        let condition = Condition::default();
+        self.state().conditions.push(condition.clone());
+        condition
     }
 
     /// All services were started.
@@ -79,6 +112,8 @@ impl Health {
             }
         }
         verdict.unready.clone_from(&verdict.dead);
+        let conditions = state.conditions.iter().filter_map(Condition::reason);
+        verdict.unready.extend(conditions.map(str::to_owned));
         if !state.started {
             verdict.unready.push("starting".to_owned());
         }
@@ -154,5 +189,19 @@ mod tests {
         health.draining();
         let verdict = health.verdict(Instant::now());
         assert_eq!(verdict.unready, ["stopping: no new calls"]);
+    }
+
+    #[test]
+    fn what_the_box_needs_makes_it_unready_while_it_is_missing_and_never_dead() {
+        let health = Health::default();
+        health.started();
+        let condition = health.condition();
+        assert_eq!(health.verdict(Instant::now()), Verdict::default());
+        condition.set("the media plane is away");
+        let verdict = health.verdict(Instant::now());
+        assert_eq!(verdict.unready, ["the media plane is away"]);
+        assert_eq!(verdict.dead, [""; 0]);
+        condition.clear();
+        assert_eq!(health.verdict(Instant::now()), Verdict::default());
     }
 }

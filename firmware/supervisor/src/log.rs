@@ -146,6 +146,12 @@ fn log(event: &Event) {
         Event::EmergencyCall { flow, is_taken } => {
             warn!(flow = flow.0, is_taken, "emergency call");
         }
+        Event::Restored(restored) => info!(
+            registrations = restored.registrations,
+            calls = restored.calls,
+            dropped = restored.dropped,
+            "taken up what was kept"
+        ),
         Event::EndpointRefused { endpoint, reason } => {
             error!(endpoint = endpoint.0, "no port towards the IMS: {reason}");
         }

@@ -9,6 +9,8 @@ mod health;
 #[cfg(feature = "lab")]
 mod lab_core;
 mod log;
+mod media_link;
+mod media_plane;
 mod media_task;
 mod memory;
 mod notify;
@@ -16,6 +18,7 @@ mod records;
 mod run;
 mod signaling_task;
 mod status;
+mod store;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +41,12 @@ enum Verb {
     /// Runs the gateway in the foreground.
     Run {
         /// Its configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Runs the media plane by itself, for a gateway with `[media] apart = true`.
+    Media {
+        /// The gateway's configuration.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
@@ -66,6 +75,9 @@ fn main() -> ExitCode {
         Verb::Run { config } => load(&config)
             .and_then(|config| run::to_completion(config, run::Page::default(), |_| {})),
         Verb::Credentials(verb) => credentials::run(verb),
+        Verb::Media { config } => {
+            load(&config).and_then(|config| media_plane::to_completion(&config))
+        }
         #[cfg(feature = "lab")]
         Verb::Demo(arguments) => demo::run(arguments),
     };

@@ -10,7 +10,7 @@ use iq::{Command, Refusal, Reply, SessionId};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use transport::pulse::Pulse;
-use transport::rtp::{Commands, Settings, Worker};
+use transport::rtp::{Commands, Settings, Snapshot, Worker};
 
 use crate::run::fresh_seed;
 use crate::supervisor::Failures;
@@ -29,11 +29,14 @@ pub(crate) struct MediaTask {
 pub(crate) enum Request {
     /// Signaling asks media for something.
     Iq(Command),
-    /// Signaling lost its memory: no session of before has an owner.
+    /// Nobody steers the sessions any more: let them all go.
     Forget,
-    /// The metrics want the ways to all workers.
-    Workers(oneshot::Sender<Vec<Commands>>),
+    /// The metrics want the figures of all workers.
+    Figures(oneshot::Sender<Figures>),
 }
+
+/// Each worker's figures, with its number.
+pub(crate) type Figures = Vec<(usize, Snapshot)>;
 
 /// Which worker has which session.
 struct Router {
@@ -64,8 +67,8 @@ pub(crate) async fn run(task: Arc<MediaTask>) -> anyhow::Result<()> {
                     }
                 }
                 Some(Request::Forget) => router.forget(),
-                Some(Request::Workers(answer)) => {
-                    let _ = answer.send(router.commands());
+                Some(Request::Figures(answer)) => {
+                    tokio::spawn(count(router.commands(), answer));
                 }
             },
             reply = replies.recv() => {
@@ -229,7 +232,19 @@ fn start_worker(
     Ok(Worker::start(settings, replies.clone(), pulse.clone())?)
 }
 
-fn session_of(command: &Command) -> Option<SessionId> {
+/// Asks every worker for its figures; one that is gone is left out.
+async fn count(workers: Vec<Commands>, answer: oneshot::Sender<Figures>) {
+    let mut figures = Vec::new();
+    for (index, worker) in workers.iter().enumerate() {
+        if let Some(snapshot) = worker.snapshot().await {
+            figures.push((index, snapshot));
+        }
+    }
+    let _ = answer.send(figures);
+}
+
+/// Whom a command is about.
+pub(crate) fn session_of(command: &Command) -> Option<SessionId> {
     match command {
         Command::Reserve(reserve) => Some(reserve.session),
         Command::Configure(configure) => Some(configure.session),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
@@ -20,14 +20,16 @@ use transport::websocket::{self, Access, Listen};
 use transport::{endpoint, rtp};
 
 use crate::config::{Config, Credentials, Tenant};
-use crate::credentials::{Service, Store, StoreError};
+use crate::credentials::{self, Service, StoreError};
 use crate::health::Health;
+use crate::media_link::{self, MediaLink};
 use crate::media_task::{self, MediaTask};
 use crate::memory;
 use crate::notify;
 use crate::records::{self, Recorder};
 use crate::signaling_task::{self, Control, SignalingTask};
 use crate::status::{self, Sources};
+use crate::store::Store;
 use crate::supervisor::keep_running;
 
 /// What the page is told beyond what the configuration says.
@@ -51,7 +53,8 @@ pub(crate) fn to_completion(
     up: impl FnOnce(&Started),
 ) -> anyhow::Result<()> {
     crate::log::start(&config.log)?;
-    look_at_file_limit(&config);
+    let wanted = 3 * config.limits.flows + 4 * config.calls.count;
+    look_at_file_limit(wanted);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -68,8 +71,7 @@ enum Wish {
 }
 
 /// Each browser takes three descriptors, each call four.
-fn look_at_file_limit(config: &Config) {
-    let wanted = 3 * config.limits.flows + 4 * config.calls.count;
+pub(crate) fn look_at_file_limit(wanted: usize) {
     match rtp::raise_file_limit() {
         Ok(allowed) if allowed < wanted as u64 => tracing::warn!(
             allowed,
@@ -82,19 +84,24 @@ fn look_at_file_limit(config: &Config) {
 }
 
 /// The signals that end the box or have it look at its files.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Resolves when the process is to end.
+    pub(crate) async fn leave(&mut self) {
+        while !matches!(self.next().await, Wish::Leave) {}
     }
 
     async fn next(&mut self) -> Wish {
@@ -118,7 +125,7 @@ async fn run(
     };
     let controls = built.controls.clone();
     let (health, certificates) = (built.health.clone(), built.certificates.clone());
-    let idle = Arc::clone(&built.idle);
+    let (idle, store) = (Arc::clone(&built.idle), built.store.clone());
     let mut services = built.start();
     health.started();
     notify::ready("running");
@@ -149,6 +156,7 @@ async fn run(
     let _ = controls.send(Control::Stop).await;
     tokio::time::sleep(GOODBYE_TIME).await;
     services.shutdown().await;
+    let _ = tokio::time::timeout(FLUSH_TIME, store.flush()).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -185,6 +193,12 @@ fn reload(certificates: Option<&Certificates>, even_if_same: bool) {
     }
 }
 
+/// The media plane: in this process or in one of its own.
+enum Media {
+    Here(Arc<MediaTask>),
+    Apart(Arc<MediaLink>),
+}
+
 /// Everything, bound and ready to run.
 struct Built {
     access: Access,
@@ -192,12 +206,13 @@ struct Built {
     arrivals: mpsc::Sender<transport::flow::Arrival>,
     next_flow: Arc<AtomicU64>,
     signaling: Arc<SignalingTask>,
-    media: Arc<MediaTask>,
+    media: Media,
     status: (SocketAddr, Arc<Sources>),
     controls: mpsc::Sender<Control>,
     certificates: Option<Arc<Certificates>>,
     idle: Arc<Notify>,
     health: Health,
+    store: Store,
 }
 
 impl Built {
@@ -215,13 +230,27 @@ impl Built {
         let (authenticated_in, authenticated) = mpsc::channel(QUEUED_CONTROLS);
         let (access_counters, ims_counters) = (Arc::default(), Arc::default());
         let recorder = recorder(config)?;
+        let (store, kept) = Store::start(&config.state.folder)?;
         let idle = Arc::new(Notify::new());
 
-        let media = MediaTask {
-            workers: workers(config, addresses[0], &health)?,
-            requests: Mutex::new(requests),
-            replies: replies_in,
-            pulse: health.watch("media"),
+        let media_losses = Arc::default();
+        let media = if config.media.apart {
+            Media::Apart(Arc::new(MediaLink {
+                socket: config.media.socket.clone(),
+                door: config.media.door(),
+                requests: Mutex::new(requests),
+                replies: replies_in,
+                pulse: health.watch("media"),
+                condition: health.condition(),
+                losses: Arc::clone(&media_losses),
+            }))
+        } else {
+            Media::Here(Arc::new(MediaTask {
+                workers: workers(config, addresses[0], &health)?,
+                requests: Mutex::new(requests),
+                replies: replies_in,
+                pulse: health.watch("media"),
+            }))
         };
         let signaling = SignalingTask {
             config: signaling_settings(config, &addresses)?,
@@ -234,6 +263,9 @@ impl Built {
             recorder: recorder.clone(),
             credentials: credentials(config, authenticated_in)?,
             authenticated: Mutex::new(authenticated),
+            store: store.clone(),
+            kept: Mutex::new(kept),
+            lives: AtomicU32::new(0),
             idle: Arc::clone(&idle),
             pulse: health.watch("signaling"),
         };
@@ -250,9 +282,11 @@ impl Built {
             health: health.clone(),
             signaling: controls_in.clone(),
             media: media_in,
+            media_losses,
             access: access_counters,
             ims: ims_counters,
             recorder,
+            store: store.clone(),
             started_at: Instant::now(),
         };
         Ok(Built {
@@ -261,22 +295,27 @@ impl Built {
             arrivals: arrivals_in,
             next_flow,
             signaling: Arc::new(signaling),
-            media: Arc::new(media),
+            media,
             status: (config.management.listen, Arc::new(sources)),
             controls: controls_in,
             certificates,
             idle,
             health,
+            store,
         })
     }
 
     /// Starts the services in their order.
     fn start(self) -> JoinSet<anyhow::Result<()>> {
         let mut services = JoinSet::new();
-        let media = self.media;
-        services.spawn(keep_running("media", move || {
-            media_task::run(Arc::clone(&media))
-        }));
+        match self.media {
+            Media::Here(media) => services.spawn(keep_running("media", move || {
+                media_task::run(Arc::clone(&media))
+            })),
+            Media::Apart(link) => services.spawn(keep_running("media", move || {
+                media_link::run(Arc::clone(&link))
+            })),
+        };
         let signaling = self.signaling;
         services.spawn(keep_running("signaling", move || {
             signaling_task::run(Arc::clone(&signaling))
@@ -320,7 +359,7 @@ fn credentials(
 ) -> anyhow::Result<Service> {
     let settings = &config.credentials;
     let is_used = *settings != Credentials::default() || settings.path(&config.state).is_dir();
-    let store = match Store::open(settings, &config.state) {
+    let store = match credentials::Store::open(settings, &config.state) {
         Ok(store) => Some(store),
         Err(StoreError::NoKey(_)) if !is_used => None,
         Err(error) => return Err(error).context("[credentials]"),
@@ -438,7 +477,7 @@ fn network_settings(network: &Tenant, address: IpAddr) -> anyhow::Result<endpoin
     })
 }
 
-fn workers(
+pub(crate) fn workers(
     config: &Config,
     ims_address: IpAddr,
     health: &Health,
@@ -496,7 +535,7 @@ fn recorder(config: &Config) -> anyhow::Result<Recorder> {
 }
 
 /// The box's address in a network.
-async fn ims_address(network: &Tenant) -> anyhow::Result<IpAddr> {
+pub(crate) async fn ims_address(network: &Tenant) -> anyhow::Result<IpAddr> {
     if let Some(address) = network.ims.address {
         return Ok(address);
     }
@@ -562,12 +601,15 @@ pub(crate) fn fresh_seed() -> [u8; 32] {
 }
 
 const QUEUED_ARRIVALS: usize = 4096;
-const QUEUED_IQ: usize = 4096;
+/// Words of `iq` that wait for a plane.
+pub(crate) const QUEUED_IQ: usize = 4096;
 const QUEUED_CONTROLS: usize = 64;
 /// How often changed certificates are looked for.
 const LOOK_AT_FILES: Duration = Duration::from_secs(10);
 const LOOK_AT_CALLS: Duration = Duration::from_millis(200);
 /// How long the IMS may take to confirm de-registrations.
 const DEREGISTER_TIME: Duration = Duration::from_secs(5);
+/// How long the last words may take to the disk.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
 /// How long browsers have to hear why their connections end.
 const GOODBYE_TIME: Duration = Duration::from_millis(300);

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use crate::log::EventLog;
 use crate::media_task::Request;
 use crate::records::Recorder;
 use crate::run::fresh_seed;
+use crate::store::Store;
 
 /// What the task needs, kept over its restarts.
 pub(crate) struct SignalingTask {
@@ -37,6 +39,11 @@ pub(crate) struct SignalingTask {
     /// Who answers for users whom the box registers, and what was answered.
     pub(crate) credentials: Service,
     pub(crate) authenticated: Mutex<mpsc::Receiver<Input>>,
+    pub(crate) store: Store,
+    /// What the store tells.
+    pub(crate) kept: Mutex<mpsc::Receiver<Input>>,
+    /// How often this task was started.
+    pub(crate) lives: AtomicU32,
     /// Told when signaling has nothing left.
     pub(crate) idle: Arc<Notify>,
     pub(crate) pulse: Pulse,
@@ -68,9 +75,9 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
     let mut replies = task.replies.lock().await;
     let mut controls = task.controls.lock().await;
     let mut authenticated = task.authenticated.lock().await;
-    // Sessions of an earlier life of this task have nobody who could end them.
-    task.media.send(Request::Forget).await?;
+    let mut kept = task.kept.lock().await;
     let mut shell = Shell::new(&task);
+    shell.restore().await;
     loop {
         shell.perform();
         let longest = Instant::now() + Pulse::LONGEST_TURN;
@@ -83,6 +90,7 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
             input = shell.endpoints.next() => Some(input),
             Some(reply) = replies.recv() => Some(Input::Iq(reply)),
             Some(input) = authenticated.recv() => Some(input),
+            Some(input) = kept.recv() => Some(input),
             Some(control) = controls.recv() => match control {
                 Control::Drain => Some(Input::Drain),
                 Control::Deregister => Some(Input::Deregister),
@@ -139,6 +147,20 @@ impl<'a> Shell<'a> {
             undelivered: VecDeque::new(),
             pressure: Pressure::Calm,
         }
+    }
+
+    /// Takes up what an earlier life left, of this task or of the whole program. One that
+    /// fails again and again may fail because of it, and starts without.
+    async fn restore(&mut self) {
+        let lives = self.task.lives.fetch_add(1, Ordering::Relaxed);
+        let records = if lives < LIVES_WITH_MEMORY {
+            self.task.store.read_all().await
+        } else {
+            tracing::error!("signaling failed too often: it starts without what was kept");
+            self.task.store.clear();
+            Vec::new()
+        };
+        self.signaling.restore(records, clock::now());
     }
 
     fn take(&mut self, arrival: Arrival) -> Option<Input> {
@@ -211,6 +233,10 @@ impl<'a> Shell<'a> {
                 tenant,
                 kind,
             } => return Some(self.endpoints.open(endpoint, tenant, kind)),
+            Output::Store { write, key, value } => {
+                let unwritten = self.task.store.write(write, key, value).err();
+                return unwritten.map(|write| Input::Stored { write });
+            }
             Output::Close { endpoint } => self.endpoints.close(endpoint),
             Output::Transmit {
                 endpoint,
@@ -248,7 +274,7 @@ impl<'a> Shell<'a> {
             Ok(()) => return None,
             Err(error) => match error.into_inner() {
                 Request::Iq(command) => command,
-                Request::Forget | Request::Workers(_) => return None,
+                Request::Forget | Request::Figures(_) => return None,
             },
         };
         let session = match &command {
@@ -309,6 +335,9 @@ fn epoch() -> u64 {
         .and_then(|passed| u64::try_from(passed.as_micros()).ok())
         .unwrap_or_default()
 }
+
+/// Starts of this task that take up what was kept.
+const LIVES_WITH_MEMORY: u32 = 3;
 
 /// Close code of a restart: come back, spread over time (IANA, RFC 6455 §7.4.2).
 const SERVICE_RESTART: u16 = 1012;

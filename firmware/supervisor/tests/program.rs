@@ -52,6 +52,12 @@ impl Site {
 
     /// Starts with these settings of `[access]`, and more behind those of `[log]`.
     fn start_with(&self, access: &str, more: &str) -> Gateway {
+        let file = self.configure(access, "", more);
+        self.run("run", &file)
+    }
+
+    /// Writes the configuration.
+    fn configure(&self, access: &str, media_settings: &str, more: &str) -> PathBuf {
         let media = UdpSocket::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -60,7 +66,7 @@ impl Site {
             "[access]\n{access}web_root = \"none\"\n\
              [ims]\npcscf = \"{}\"\nhome_domains = [\"ims.test\"]\nports = \"45000-45999\"\n\
              [media]\nworkers = 1\naccess_listen = \"127.0.0.1\"\naccess_port = {}\n\
-             ims_ports = \"44000-44999\"\n[limits]\nflows = 100\n[calls]\ncount = 10\n\
+             ims_ports = \"44000-44999\"\n{media_settings}[limits]\nflows = 100\n[calls]\ncount = 10\n\
              [management]\nlisten = \"{}\"\n[state]\nfolder = {:?}\n[log]\nlevel = \"trace\"\n\
              {more}",
             self.pcscf.local_addr().unwrap(),
@@ -70,9 +76,14 @@ impl Site {
         );
         let file = self.folder.join("gatehouse.toml");
         fs::write(&file, config).unwrap();
+        file
+    }
+
+    /// Starts the program and waits until it says that it is up.
+    fn run(&self, verb: &str, config: &Path) -> Gateway {
         let child = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
-            .args(["run", "--config"])
-            .arg(file)
+            .args([verb, "--config"])
+            .arg(config)
             .env("NOTIFY_SOCKET", self.folder.join("notify"))
             .env("WATCHDOG_USEC", "600000")
             .env_remove("WATCHDOG_PID")
@@ -120,6 +131,16 @@ impl Site {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    /// Asks until the answer holds something.
+    fn wait_for(&self, path: &str, wanted: &str) {
+        let until = Instant::now() + Duration::from_secs(20);
+        let is_there = || TcpStream::connect(self.management).is_ok();
+        while !is_there() || !self.get(path).contains(wanted) {
+            assert!(Instant::now() < until, "{path}: {wanted}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// A WebSocket of a browser on the box's own page.
@@ -339,6 +360,44 @@ fn a_taken_port_is_named_and_nothing_is_left_running() {
         )),
         "{told}"
     );
+}
+
+#[test]
+fn a_media_plane_apart_is_missed_while_it_is_away_and_served_by_when_it_is_back() {
+    let site = Site::new("apart");
+    let socket = site.folder.join("run/media.sock");
+    let access = format!("listen = [\"{}\"]\ntls = false\n", site.access);
+    let media = format!("apart = true\nsocket = {socket:?}\n");
+    let config = site.configure(&access, &media, "");
+    let _gateway = site.run("run", &config);
+    site.wait_for("/readyz", "the media plane is away");
+    assert!(site.get("/livez").starts_with("HTTP/1.1 200 "));
+    assert!(
+        site.get("/metrics")
+            .contains("gatehouse_media_plane_up 0\n")
+    );
+
+    let plane = site.run("media", &config);
+    site.wait_for("/readyz", "ok\n");
+    let metrics = site.get("/metrics");
+    assert!(metrics.contains("gatehouse_media_plane_up 1\n"));
+    assert!(metrics.contains("gatehouse_worker_pairs_left{worker=\"0\"} 500\n"));
+
+    plane.signal("KILL");
+    site.wait_for("/readyz", "the media plane is away");
+    let metrics = site.get("/metrics");
+    assert!(metrics.contains("gatehouse_media_plane_losses_total 1\n"));
+    let _plane = site.run("media", &config);
+    site.wait_for("/readyz", "ok\n");
+    let second = run_to_end("media", &config);
+    assert!(second.contains("another media process"), "{second}");
+}
+
+/// Runs the program, which must refuse, and returns what it says.
+fn run_to_end(verb: &str, config: &Path) -> String {
+    let output = run(&[verb, "--config", config.to_str().unwrap()]);
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

@@ -156,6 +156,7 @@ impl Endpoints {
     pub fn open(&mut self, id: EndpointId, tenant: TenantId, kind: EndpointKind) -> Input {
         match kind {
             EndpointKind::Own => self.open_own(id, tenant),
+            EndpointKind::Again { port } => self.open_again(id, tenant, port),
             EndpointKind::Shared { port } => self.open_shared(id, tenant, port),
         }
     }
@@ -205,13 +206,42 @@ impl Endpoints {
         self.not_opened(id, OpenFailure::NoPorts)
     }
 
+    /// Opens an endpoint under the number that it had in an earlier life of the box, which
+    /// need not be one of today's range.
+    fn open_again(&mut self, id: EndpointId, tenant: TenantId, port: u16) -> Input {
+        let pool = self.pool_of(tenant);
+        let ports = &mut self.pools[pool].ports;
+        let place = ports.iter().position(|free| *free == port);
+        let was_free = place.and_then(|at| ports.remove(at)).is_some();
+        match self.bind(id, tenant, port) {
+            Ok(opened) => {
+                let local = opened.local;
+                self.table.insert(id, opened);
+                Input::Opened {
+                    endpoint: id,
+                    local,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(port, %error, "a user's port of before the restart cannot be had");
+                if was_free {
+                    self.pools[pool].ports.push_back(port);
+                }
+                self.not_opened(id, OpenFailure::Refused)
+            }
+        }
+    }
+
     /// Does [`signaling::Output::Close`]. Streams send what they have queued.
     pub fn close(&mut self, id: EndpointId) {
         if let Some(endpoint) = self.table.remove(&id)
             && endpoint.kind == EndpointKind::Own
         {
             let pool = self.pool_of(endpoint.tenant);
-            self.pools[pool].ports.push_back(endpoint.local.port());
+            let (pool, port) = (&mut self.pools[pool], endpoint.local.port());
+            if pool.range.contains(&port) {
+                pool.ports.push_back(port);
+            }
         }
     }
 
@@ -349,7 +379,7 @@ impl Endpoints {
             return;
         };
         let limit = match endpoint.kind {
-            EndpointKind::Own => STREAMS_PER_ENDPOINT,
+            EndpointKind::Own | EndpointKind::Again { .. } => STREAMS_PER_ENDPOINT,
             EndpointKind::Shared { .. } => STREAMS_PER_SHARED_ENDPOINT,
         };
         if endpoint.streams.len() >= limit {
@@ -702,5 +732,28 @@ mod tests {
         ));
         endpoints.close(EndpointId(1));
         assert_eq!(endpoints.ports_left(), 1, "it is none of the users' own");
+    }
+
+    #[tokio::test]
+    async fn a_number_of_before_a_restart_is_opened_again_and_given_to_nobody_else() {
+        let mut endpoints = endpoints(26800..=26801);
+        let again = |port| EndpointKind::Again { port };
+        let local = opened(endpoints.open(EndpointId(7), ONLY, again(26_801)));
+        assert_eq!(local.port(), 26_801);
+        let other = opened(endpoints.open(EndpointId(8), ONLY, EndpointKind::Own));
+        assert_eq!(other.port(), 26_800);
+        assert_eq!(endpoints.ports_left(), 0);
+        assert!(matches!(
+            endpoints.open(EndpointId(9), ONLY, again(26_800)),
+            Input::OpenFailed {
+                reason: OpenFailure::Refused,
+                ..
+            }
+        ));
+        // One that the operator has taken out of the range serves as long as it must.
+        let outside = opened(endpoints.open(EndpointId(10), ONLY, again(26_850)));
+        assert_eq!(outside.port(), 26_850);
+        endpoints.close(EndpointId(10));
+        assert_eq!(endpoints.ports_left(), 0);
     }
 }

@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod flow;
 pub mod http;
 pub mod http_client;
+pub mod iq_socket;
 pub mod pulse;
 pub mod resolver;
 pub mod rtp;

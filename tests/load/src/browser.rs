@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::browser_media::{BrowserMedia, Identity, Remote};
+use crate::far_end::direction;
 use crate::sip::{Message, sdp_line, uri};
 
 /// One user in one browser.
@@ -20,6 +21,12 @@ pub(crate) struct Browser {
     host: String,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     sequence: u32,
+    /// What its page offered for the call that it is in.
+    offer: String,
+    /// Requests of the gateway that it has answered, by method.
+    pub(crate) asked: Vec<String>,
+    /// Direction of the gateway's last offer.
+    pub(crate) offered: String,
 }
 
 /// A call that was answered.
@@ -40,20 +47,24 @@ pub(crate) struct Call {
 impl Browser {
     /// Opens the WebSocket.
     pub(crate) async fn open(gateway: SocketAddr, domain: &str, user: &str) -> Result<Self> {
-        let mut request = format!("ws://{gateway}/sip").into_client_request()?;
-        let headers = request.headers_mut();
-        headers.insert("Sec-WebSocket-Protocol", "sip".parse()?);
-        headers.insert("Origin", format!("http://{gateway}").parse()?);
-        let (socket, _) = tokio_tungstenite::connect_async(request)
-            .await
-            .with_context(|| format!("WebSocket to {gateway}"))?;
+        let socket = connect(gateway).await?;
         Ok(Browser {
             user: user.to_owned(),
             domain: domain.to_owned(),
             host: format!("{user}x.invalid"),
             socket,
             sequence: 0,
+            offer: String::new(),
+            asked: Vec::new(),
+            offered: String::new(),
         })
+    }
+
+    /// Opens another WebSocket in place of one that was lost; calls and registration are
+    /// as they were, as in JsSIP.
+    pub(crate) async fn come_back(&mut self, gateway: SocketAddr) -> Result<()> {
+        self.socket = connect(gateway).await?;
+        Ok(())
     }
 
     /// Registers for `expires` seconds (0 takes the registration back), as clients do: once
@@ -111,22 +122,10 @@ impl Browser {
         media: &BrowserMedia,
         identity: &Identity,
     ) -> Result<Call> {
-        self.sequence += 1;
-        let id = format!("call-{}-{}", self.user, self.sequence);
-        let local = format!("<sip:{}@{}>;tag=c{}", self.user, self.domain, self.sequence);
-        let target = format!("sip:{number}@{}", self.domain);
-        let body = chromium_offer(media, identity)?;
-        let text = format!(
-            "INVITE {target} SIP/2.0\r\nVia: SIP/2.0/WS {h};branch=z9hG4bK{n}i{u}\r\nMax-Forwards: 69\r\nTo: <{target}>\r\nFrom: {local}\r\nCall-ID: {id}\r\nCSeq: {n} INVITE\r\nContact: <sip:{u}@{h};transport=ws;ob>\r\nContent-Type: application/sdp\r\nSession-Expires: 90\r\nAllow: INVITE,ACK,CANCEL,BYE,UPDATE,MESSAGE,OPTIONS,REFER,INFO,NOTIFY\r\nSupported: timer,ice,replaces,outbound\r\nUser-Agent: load\r\nContent-Length: {len}\r\n\r\n{body}",
-            h = self.host,
-            u = self.user,
-            n = self.sequence,
-            len = body.len()
-        );
-        let invite_left = Instant::now();
-        self.socket.send(Frame::text(text)).await?;
+        let (id, invite_left) = self.invite(number, media, identity).await?;
         let answer = self.wait_final(&id, "INVITE").await?;
         let answer_arrived = Instant::now();
+        let local = format!("<sip:{}@{}>;tag=c{}", self.user, self.domain, self.sequence);
         if answer.status() != Some(200) {
             bail!("INVITE of {} to {number}: {}", self.user, answer.start);
         }
@@ -149,6 +148,56 @@ impl Browser {
         Ok(call)
     }
 
+    async fn invite(
+        &mut self,
+        number: &str,
+        media: &BrowserMedia,
+        identity: &Identity,
+    ) -> Result<(String, Instant)> {
+        self.sequence += 1;
+        let id = format!("call-{}-{}", self.user, self.sequence);
+        let local = format!("<sip:{}@{}>;tag=c{}", self.user, self.domain, self.sequence);
+        let target = format!("sip:{number}@{}", self.domain);
+        let body = chromium_offer(media, identity)?;
+        self.offer.clone_from(&body);
+        let text = format!(
+            "INVITE {target} SIP/2.0\r\nVia: SIP/2.0/WS {h};branch=z9hG4bK{n}i{u}\r\nMax-Forwards: 69\r\nTo: <{target}>\r\nFrom: {local}\r\nCall-ID: {id}\r\nCSeq: {n} INVITE\r\nContact: <sip:{u}@{h};transport=ws;ob>\r\nContent-Type: application/sdp\r\nSession-Expires: 90\r\nAllow: INVITE,ACK,CANCEL,BYE,UPDATE,MESSAGE,OPTIONS,REFER,INFO,NOTIFY\r\nSupported: timer,ice,replaces,outbound\r\nUser-Agent: load\r\nContent-Length: {len}\r\n\r\n{body}",
+            h = self.host,
+            u = self.user,
+            n = self.sequence,
+            len = body.len()
+        );
+        let invite_left = Instant::now();
+        self.socket.send(Frame::text(text)).await?;
+        Ok((id, invite_left))
+    }
+
+    /// Calls a number and gives the status of the final answer, which is none of success.
+    pub(crate) async fn call_status(
+        &mut self,
+        number: &str,
+        media: &BrowserMedia,
+        identity: &Identity,
+    ) -> Result<u16> {
+        let (id, _) = self.invite(number, media, identity).await?;
+        let answer = self.wait_final(&id, "INVITE").await?;
+        answer.status().context("not an answer")
+    }
+
+    /// Holds a call; gives the gateway's answer.
+    pub(crate) async fn hold(&mut self, call: &Call) -> Result<String> {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let body = self.offer.replace("a=sendrecv", "a=sendonly");
+        self.send_offer(call, sequence, &body).await?;
+        let answer = self.wait_final(&call.id, "INVITE").await?;
+        if answer.status() != Some(200) {
+            bail!("re-INVITE of {}: {}", self.user, answer.start);
+        }
+        self.send_in_dialog(call, "ACK", sequence).await?;
+        Ok(answer.body)
+    }
+
     /// Ends a call.
     pub(crate) async fn hang_up(&mut self, call: &Call) -> Result<()> {
         self.sequence += 1;
@@ -161,14 +210,40 @@ impl Browser {
     }
 
     async fn send_in_dialog(&mut self, call: &Call, method: &str, sequence: u32) -> Result<()> {
+        self.send_inside(call, method, sequence, "", "").await
+    }
+
+    async fn send_offer(&mut self, call: &Call, sequence: u32, body: &str) -> Result<()> {
+        let more = format!(
+            "Contact: <sip:{}@{};transport=ws;ob>\r\nContent-Type: application/sdp\r\n",
+            self.user, self.host
+        );
+        self.send_inside(call, "INVITE", sequence, &more, body)
+            .await
+    }
+
+    async fn send_inside(
+        &mut self,
+        call: &Call,
+        method: &str,
+        sequence: u32,
+        more: &str,
+        body: &str,
+    ) -> Result<()> {
         let routes: String = call
             .routes
             .iter()
             .map(|route| format!("Route: {route}\r\n"))
             .collect();
         let text = format!(
-            "{method} {} SIP/2.0\r\nVia: SIP/2.0/WS {};branch=z9hG4bK{sequence}{method}{}\r\nMax-Forwards: 69\r\n{routes}To: {}\r\nFrom: {}\r\nCall-ID: {}\r\nCSeq: {sequence} {method}\r\nContent-Length: 0\r\n\r\n",
-            call.target, self.host, self.user, call.remote, call.local, call.id
+            "{method} {} SIP/2.0\r\nVia: SIP/2.0/WS {};branch=z9hG4bK{sequence}{method}{}\r\nMax-Forwards: 69\r\n{routes}To: {}\r\nFrom: {}\r\nCall-ID: {}\r\nCSeq: {sequence} {method}\r\n{more}Content-Length: {}\r\n\r\n{body}",
+            call.target,
+            self.host,
+            self.user,
+            call.remote,
+            call.local,
+            call.id,
+            body.len()
         );
         self.socket.send(Frame::text(text)).await?;
         Ok(())
@@ -220,12 +295,53 @@ impl Browser {
                 continue;
             };
             if message.status().is_none() && message.method() != "ACK" {
-                let answer = message.response("200 OK", "", "");
+                let answer = self.answer(&message);
                 self.socket.send(Frame::text(answer)).await?;
             }
             return Ok(message);
         }
     }
+}
+
+impl Browser {
+    /// What a page answers to the gateway's request.
+    fn answer(&mut self, request: &Message) -> String {
+        self.asked.push(request.method().to_owned());
+        if request.method() != "INVITE" || request.body.is_empty() {
+            return request.response("200 OK", "", "");
+        }
+        direction(&request.body).clone_into(&mut self.offered);
+        let reversed = match self.offered.as_str() {
+            "sendonly" => "recvonly",
+            "recvonly" => "sendonly",
+            same => same,
+        };
+        let formats = request.body.lines().find_map(|line| {
+            let (_, formats) = line.strip_prefix("m=audio ")?.split_once("SAVPF ")?;
+            Some(formats.trim_end())
+        });
+        let body = self
+            .offer
+            .replace("a=setup:actpass", "a=setup:active")
+            .replace("111 63 9 0 8 13 110 126", formats.unwrap_or("8"))
+            .replace("a=sendrecv", &format!("a={reversed}"));
+        let contact = format!(
+            "Contact: <sip:{}@{};transport=ws;ob>\r\n",
+            self.user, self.host
+        );
+        request.response("200 OK", &contact, &body)
+    }
+}
+
+async fn connect(gateway: SocketAddr) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>> {
+    let mut request = format!("ws://{gateway}/sip").into_client_request()?;
+    let headers = request.headers_mut();
+    headers.insert("Sec-WebSocket-Protocol", "sip".parse()?);
+    headers.insert("Origin", format!("http://{gateway}").parse()?);
+    let (socket, _) = tokio_tungstenite::connect_async(request)
+        .await
+        .with_context(|| format!("WebSocket to {gateway}"))?;
+    Ok(socket)
 }
 
 fn remote_media(sdp: &str) -> Result<Remote> {

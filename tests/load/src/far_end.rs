@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::browser_media::is_rtp;
 use crate::sip::{Message, uri};
@@ -27,7 +27,23 @@ pub(crate) struct FarEnd {
     /// Where every telephone receives RTP.
     pub(crate) rtp: SocketAddr,
     shared: Arc<Shared>,
+    /// Sends what telephones ask of themselves.
+    asking: UdpSocket,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// A call as a telephone knows it.
+#[derive(Clone, Debug)]
+struct Phone {
+    peer: SocketAddr,
+    id: String,
+    local: String,
+    remote: String,
+    target: String,
+    sequence: u32,
+    /// Direction of the gateway's last offer.
+    offered: String,
+    is_over: bool,
 }
 
 #[derive(Default)]
@@ -39,6 +55,14 @@ struct Shared {
     registered: AtomicU64,
     packets: AtomicU64,
     hung_up: AtomicU64,
+    /// REGISTER requests that ended a registration.
+    farewells: AtomicU64,
+    /// Contact of each user, as the last REGISTER had it.
+    contacts: Mutex<HashMap<String, String>>,
+    /// Each call by the number that was dialled.
+    phones: Mutex<HashMap<String, Phone>>,
+    /// Final answers to what telephones asked, by Call-ID and CSeq.
+    answers: Mutex<HashMap<(String, String), Message>>,
 }
 
 impl FarEnd {
@@ -50,6 +74,7 @@ impl FarEnd {
         widen(&sip);
         let shared = Arc::new(Shared::default());
         let addresses = (sip.local_addr()?, rtp.local_addr()?);
+        let asking = sip.try_clone()?;
         let threads = vec![
             std::thread::spawn({
                 let shared = shared.clone();
@@ -64,6 +89,7 @@ impl FarEnd {
             sip: addresses.0,
             rtp: addresses.1,
             shared,
+            asking,
             threads,
         })
     }
@@ -118,9 +144,17 @@ fn serve_sip(socket: &UdpSocket, rtp: SocketAddr, shared: &Shared) {
         let Some(message) = Message::parse(&text) else {
             continue;
         };
-        if message.status().is_some() {
+        if let Some(status) = message.status() {
+            if status >= 200 {
+                let asked = (
+                    message.header("call-id").to_owned(),
+                    message.header("cseq").to_owned(),
+                );
+                lock(&shared.answers).insert(asked, message);
+            }
             continue;
         }
+        note(&message, from, shared);
         if let Some(answer) = answers(&message, &local, rtp, shared) {
             let left = Instant::now();
             if message.method() == "INVITE" {
@@ -156,12 +190,16 @@ fn answers(message: &Message, local: &str, rtp: SocketAddr, shared: &Shared) -> 
             shared.registered.fetch_add(1, Ordering::Relaxed);
             let user = uri(message.header("to"));
             let contact = message.header("contact");
+            lock(&shared.contacts).insert(user.to_owned(), uri(contact).to_owned());
             let (address, asked) = match contact.split_once(";expires=") {
                 Some((address, rest)) => (address, rest.split(';').next().unwrap_or(rest)),
                 None => (contact, message.header("expires")),
             };
             let bound = match asked {
-                "0" => String::new(),
+                "0" => {
+                    shared.farewells.fetch_add(1, Ordering::Relaxed);
+                    String::new()
+                }
                 seconds => format!("Contact: {address};expires={seconds}\r\n"),
             };
             let more = format!(
@@ -173,12 +211,12 @@ fn answers(message: &Message, local: &str, rtp: SocketAddr, shared: &Shared) -> 
             if !message.header("to").contains(";tag=") {
                 shared.calls.fetch_add(1, Ordering::Relaxed);
             }
-            let sdp = format!(
-                "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=ptime:20\r\n",
-                ip = rtp.ip(),
-                port = rtp.port()
-            );
-            message.response("200 OK", &contact, &sdp)
+            let direction = match direction(&message.body) {
+                "sendonly" => "recvonly",
+                "recvonly" => "sendonly",
+                same => same,
+            };
+            message.response("200 OK", &contact, &describe(rtp, 1, direction))
         }
         "BYE" => {
             shared.hung_up.fetch_add(1, Ordering::Relaxed);
@@ -187,6 +225,150 @@ fn answers(message: &Message, local: &str, rtp: SocketAddr, shared: &Shared) -> 
         }
         _ => message.response("200 OK", "", ""),
     })
+}
+
+/// Learns what a telephone must know of a request in order to ask something itself.
+fn note(message: &Message, peer: SocketAddr, shared: &Shared) {
+    let id = message.header("call-id");
+    let mut phones = lock(&shared.phones);
+    match message.method() {
+        "INVITE" if !message.header("to").contains(";tag=") => {
+            let phone = Phone {
+                peer,
+                id: id.to_owned(),
+                local: format!("{};tag=far-end", message.header("to")),
+                remote: message.header("from").to_owned(),
+                target: uri(message.header("contact")).to_owned(),
+                sequence: 0,
+                offered: direction(&message.body).to_owned(),
+                is_over: false,
+            };
+            phones.insert(dialled(message), phone);
+        }
+        "INVITE" | "BYE" => {
+            if let Some(phone) = phones.values_mut().find(|phone| phone.id == id) {
+                phone.offered = direction(&message.body).to_owned();
+                phone.is_over = message.method() == "BYE";
+            }
+        }
+        _ => {}
+    }
+}
+
+impl FarEnd {
+    /// REGISTER requests that ended a registration.
+    pub(crate) fn farewells(&self) -> u64 {
+        self.shared.farewells.load(Ordering::Relaxed)
+    }
+
+    /// Where each user is reached, as his last REGISTER had it.
+    pub(crate) fn contacts(&self) -> HashMap<String, String> {
+        lock(&self.shared.contacts).clone()
+    }
+
+    /// The direction that the telephone of a call was last offered.
+    pub(crate) fn offered(&self, number: &str) -> String {
+        lock(&self.shared.phones)
+            .get(number)
+            .map_or_else(String::new, |phone| phone.offered.clone())
+    }
+
+    /// Whether the telephone of a call was hung up on.
+    pub(crate) fn is_over(&self, number: &str) -> bool {
+        lock(&self.shared.phones)
+            .get(number)
+            .is_none_or(|phone| phone.is_over)
+    }
+
+    /// The telephone of a call holds it; gives the gateway's answer.
+    pub(crate) fn hold(&self, number: &str) -> Result<String> {
+        let body = describe(self.rtp, 2, "sendonly");
+        Ok(self.ask(number, "INVITE", &body)?.body)
+    }
+
+    /// The telephone of a call hangs up.
+    pub(crate) fn hang_up(&self, number: &str) -> Result<()> {
+        self.ask(number, "BYE", "")?;
+        let _ = self
+            .shared
+            .calls
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        Ok(())
+    }
+
+    /// Asks inside a call, again and again until there is a final answer.
+    fn ask(&self, number: &str, method: &str, body: &str) -> Result<Message> {
+        let phone = {
+            let mut phones = lock(&self.shared.phones);
+            let phone = phones
+                .get_mut(number)
+                .with_context(|| format!("no call to {number}"))?;
+            phone.sequence += 1;
+            phone.clone()
+        };
+        let request = |method: &str, body: &str| {
+            let kind = if body.is_empty() {
+                ""
+            } else {
+                "Content-Type: application/sdp\r\n"
+            };
+            format!(
+                "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {sip};branch=z9hG4bKfar{number}{method}{n};rport\r\nMax-Forwards: 60\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {n} {method}\r\nContact: <sip:far@{sip}>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+                phone.target,
+                phone.local,
+                phone.remote,
+                phone.id,
+                body.len(),
+                sip = self.sip,
+                n = phone.sequence,
+            )
+        };
+        let asked = (phone.id.clone(), format!("{} {method}", phone.sequence));
+        let text = request(method, body);
+        for pause in [100, 200, 400, 800, 1600, 3200] {
+            self.asking.send_to(text.as_bytes(), phone.peer)?;
+            let until = Instant::now() + Duration::from_millis(pause);
+            while Instant::now() < until {
+                if let Some(answer) = lock(&self.shared.answers).remove(&asked) {
+                    if method == "INVITE" {
+                        self.asking
+                            .send_to(request("ACK", "").as_bytes(), phone.peer)?;
+                    }
+                    return match answer.status() {
+                        Some(200) => Ok(answer),
+                        _ => bail!("{method} of the far end, {number}: {}", answer.start),
+                    };
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        bail!("no answer to {method} of the far end, {number}")
+    }
+}
+
+fn describe(rtp: SocketAddr, version: u32, direction: &str) -> String {
+    format!(
+        "v=0\r\no=- 1 {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=ptime:20\r\na={direction}\r\n",
+        ip = rtp.ip(),
+        port = rtp.port()
+    )
+}
+
+/// Who may talk by a description.
+pub(crate) fn direction(sdp: &str) -> &str {
+    ["sendonly", "recvonly", "inactive"]
+        .into_iter()
+        .find(|direction| {
+            let mut attributes = sdp
+                .lines()
+                .filter_map(|line| line.trim_end().strip_prefix("a="));
+            attributes.any(|attribute| attribute == *direction)
+        })
+        .unwrap_or("sendrecv")
+}
+
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().expect("no thread panics with this lock")
 }
 
 fn echo_rtp(socket: &UdpSocket, shared: &Shared) {

@@ -1,7 +1,7 @@
 //! The programs under load: Gatehouse, and Kamailio with rtpengine as the peer beside it.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,13 @@ impl Program {
             .spawn()
             .with_context(|| format!("{name} does not start: is it installed?"))?;
         Ok(Program { child, name })
+    }
+
+    /// Kills it as `kill -9` does: it has no time for a last word.
+    fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// CPU time of the program and of its children, all threads, so far.
@@ -109,6 +116,16 @@ pub(crate) struct Site {
     pub(crate) ims: String,
 }
 
+impl Site {
+    /// A core with nothing else to say.
+    fn alone(core: SocketAddr) -> Self {
+        Site {
+            pcscf: core.to_string(),
+            ims: String::new(),
+        }
+    }
+}
+
 /// A gateway that browsers can open a WebSocket to.
 pub(crate) struct Gateway {
     /// Where its WebSocket listens (plain, on the loopback).
@@ -152,11 +169,7 @@ impl Gateway {
 
     /// Starts Gatehouse in front of `core`.
     pub(crate) fn gatehouse(binary: &Path, folder: &Path, core: SocketAddr) -> Result<Self> {
-        let site = Site {
-            pcscf: core.to_string(),
-            ims: String::new(),
-        };
-        Self::gatehouse_at(binary, folder, &site)
+        Self::gatehouse_at(binary, folder, &Site::alone(core))
     }
 
     /// Starts Gatehouse at a site, with limits that no test meets.
@@ -175,7 +188,7 @@ impl Gateway {
         let config = folder.join("gatehouse.toml");
         std::fs::write(
             &config,
-            gatehouse_config(folder, site, limits, web, management, media),
+            gatehouse_config(folder, site, limits, web, management, media, ""),
         )?;
         let mut command = Command::new(binary);
         command.arg("run").arg("--config").arg(&config);
@@ -210,6 +223,91 @@ impl Gateway {
             programs: vec![program, rtpengine.program],
         }
         .wait_until_open()
+    }
+}
+
+/// Gatehouse as two processes, each of which can be killed.
+pub(crate) struct Planes {
+    /// Where its WebSocket listens (plain, on the loopback).
+    pub(crate) web: SocketAddr,
+    /// Where its figures are.
+    pub(crate) management: SocketAddr,
+    binary: PathBuf,
+    config: PathBuf,
+    folder: PathBuf,
+    control: Option<Program>,
+    media: Option<Program>,
+}
+
+impl Planes {
+    /// Starts both in front of `core`.
+    pub(crate) fn start(binary: &Path, folder: &Path, core: SocketAddr) -> Result<Self> {
+        let (web, management, media) = (free_tcp()?, free_tcp()?, free_udp()?);
+        let config = folder.join("gatehouse.toml");
+        let socket = folder.join("media.sock");
+        let apart = format!("apart = true\nsocket = {socket:?}\n");
+        let site = Site::alone(core);
+        let text =
+            gatehouse_config(folder, &site, WIDE_LIMITS, web, management, media, &apart);
+        std::fs::write(&config, text)?;
+        let mut planes = Planes {
+            web,
+            management,
+            binary: binary.to_owned(),
+            config,
+            folder: folder.to_owned(),
+            control: None,
+            media: None,
+        };
+        planes.start_media()?;
+        planes.start_control()?;
+        Ok(planes)
+    }
+
+    /// Starts the media process.
+    pub(crate) fn start_media(&mut self) -> Result<()> {
+        self.media = Some(self.program("media")?);
+        Ok(())
+    }
+
+    /// Starts the control process, and waits until browsers can connect.
+    pub(crate) fn start_control(&mut self) -> Result<()> {
+        self.control = Some(self.program("run")?);
+        let patience = Instant::now() + Duration::from_secs(15);
+        while std::net::TcpStream::connect(self.web).is_err() {
+            for program in self.control.iter_mut().chain(&mut self.media) {
+                program.check_alive()?;
+            }
+            if Instant::now() > patience {
+                bail!("gatehouse does not listen on {}", self.web);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// `kill -9` of the media process.
+    pub(crate) fn kill_media(&mut self) -> Result<()> {
+        self.media.take().map_or(Ok(()), Program::kill)
+    }
+
+    /// `kill -9` of the control process.
+    pub(crate) fn kill_control(&mut self) -> Result<()> {
+        self.control.take().map_or(Ok(()), Program::kill)
+    }
+
+    /// Where call records are written.
+    pub(crate) fn records(&self) -> PathBuf {
+        self.folder.join("state/calls.jsonl")
+    }
+
+    fn program(&self, verb: &'static str) -> Result<Program> {
+        let mut command = Command::new(&self.binary);
+        command.arg(verb).arg("--config").arg(&self.config);
+        // One log for each life.
+        let lives = (0..).find(|n| !self.folder.join(format!("{verb}-{n}.log")).exists());
+        let log = format!("{verb}-{}.log", lives.unwrap_or(0));
+        Program::start(verb, &mut command, &self.folder.join(log))
     }
 }
 
@@ -436,6 +534,7 @@ fn gatehouse_config(
     web: SocketAddr,
     management: SocketAddr,
     media: SocketAddr,
+    media_settings: &str,
 ) -> String {
     format!(
         r#"[access]
@@ -463,7 +562,7 @@ access_addresses = ["127.0.0.1"]
 access_port = {media_port}
 ims_address = "127.0.0.1"
 ims_ports = "30000-35999"
-
+{media_settings}
 [management]
 listen = "{management}"
 

@@ -18,6 +18,7 @@ mod setup;
 mod sip;
 mod soak;
 mod stun;
+mod survive;
 
 #[derive(Parser)]
 #[command(about = "Puts Gatehouse and its peers under load")]
@@ -68,6 +69,13 @@ enum What {
         #[arg(long)]
         web: std::net::SocketAddr,
     },
+    /// Registrations and calls while the gateway's processes are killed.
+    Survive {
+        #[arg(long, default_value_t = 100)]
+        users: usize,
+        #[arg(long, default_value_t = 10)]
+        calls: usize,
+    },
     /// Users registered and calls held for long.
     Soak {
         #[arg(long, default_value_t = 10)]
@@ -99,6 +107,9 @@ async fn main() -> Result<()> {
         What::Failover => failover::run(&binary, &folder).await,
         What::Flood { users, calls } => flood::run(&binary, &folder, users, calls).await,
         What::Flooder { web } => flood::flood(web).await,
+        What::Survive { users, calls } => {
+            survive::run(&binary, &folder, Crowd { users, calls }).await
+        }
         What::Soak {
             minutes,
             users,

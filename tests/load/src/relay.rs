@@ -1,5 +1,6 @@
 //! CPU per relayed packet, beside rtpengine in user space, in interleaved rounds.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,7 @@ async fn gatehouse(
     let mut browsers = Vec::new();
     let mut media = Vec::new();
     for n in 0..calls {
-        let (browser, end) = connected_call(&gateway, &identity, n).await?;
+        let (browser, end) = connected_call(gateway.web, &identity, n).await?;
         browsers.push(browser);
         media.push(end);
     }
@@ -88,11 +89,11 @@ async fn gatehouse(
 
 /// A registered browser in a call whose media transport is up.
 pub(crate) async fn connected_call(
-    gateway: &Gateway,
+    web: SocketAddr,
     identity: &Identity,
     n: usize,
 ) -> Result<((Browser, crate::browser::Call), BrowserMedia)> {
-    let mut browser = Browser::open(gateway.web, DOMAIN, &format!("user{n}")).await?;
+    let mut browser = Browser::open(web, DOMAIN, &format!("user{n}")).await?;
     browser.register(600).await?;
     let mut end = BrowserMedia::new(n as u64)?;
     let call = browser.call(&format!("9{n:05}"), &end, identity).await?;

@@ -1,5 +1,6 @@
 //! Many users registered and many calls held for long: nothing may be lost, nothing may stay.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ async fn wave(
     let mut callers = Vec::new();
     let mut media = Vec::new();
     for n in 0..calls {
-        let (caller, end) = connected_call(gateway, &identity, n).await?;
+        let (caller, end) = connected_call(gateway.web, &identity, n).await?;
         callers.push(caller);
         media.push(end);
     }
@@ -186,10 +187,14 @@ pub(crate) async fn metrics(gateway: &Gateway) -> Result<String> {
     let Some(address) = gateway.management else {
         bail!("no management listener")
     };
-    let mut stream = tokio::net::TcpStream::connect(address).await?;
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .await?;
+    get(address, "/metrics").await
+}
+
+/// Asks a gateway's technician's page.
+pub(crate) async fn get(management: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(management).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await?;
     Ok(text)

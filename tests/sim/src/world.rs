@@ -297,6 +297,7 @@ impl World {
                 query,
                 resolution: Resolution::Failed,
             }),
+            Output::Store { write, .. } => self.input(Input::Stored { write }),
             Output::Iq(command) => {
                 let now = wall(self.start, self.now);
                 self.relays.handle_command(command, &mut self.ports, now);

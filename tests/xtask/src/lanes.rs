@@ -27,7 +27,8 @@ pub(crate) enum Lane {
     Fuzz,
     /// The gateway between real browsers and a real core.
     Interop,
-    /// The ways into the IMS: what the core and the gateway do on each.
+    /// The ways into the IMS: what the core and the gateway do on each, and what is left of
+    /// it when the gateway's processes are killed.
     Ims,
     /// The demo as a newcomer sees it, driven by a scripted browser.
     Demo,
@@ -76,8 +77,11 @@ impl Lane {
                 counted(&mut nextest)
             }
             Lane::Fuzz => counted(&mut verbs::fuzz_taste()?),
-            Lane::Interop | Lane::Ims => {
-                counted(verbs::interop_command()?.args(["--lane", &self.name()]))
+            Lane::Interop => counted(verbs::interop_command()?.args(["--lane", &self.name()])),
+            Lane::Ims => {
+                let mut tally = counted(&mut verbs::survive()?)?;
+                tally += counted(verbs::interop_command()?.args(["--lane", &self.name()]))?;
+                Ok(tally)
             }
             Lane::Demo => newcomer::check(),
         }

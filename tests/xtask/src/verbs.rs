@@ -89,6 +89,13 @@ pub(crate) fn soak(minutes: u32) -> anyhow::Result<ExitCode> {
     code(load()?.args(["soak", "--minutes", &minutes.to_string()]))
 }
 
+/// Kills the gateway's processes under load, and counts what that costs.
+pub(crate) fn survive() -> anyhow::Result<Command> {
+    let mut command = load()?;
+    command.arg("survive");
+    Ok(command)
+}
+
 /// The scripted browsers, with the gateway they shall load.
 fn load() -> anyhow::Result<Command> {
     let gatehouse = workspace::build("gatehouse", Extent::Whole)?;

@@ -6,6 +6,8 @@
 //!
 //! An INVITE that forks makes several dialogs: one value for each To tag.
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::headers::{CSeq, CallId, MaxForwards, Route};
 use crate::message::{
     HeaderError, HeaderName, Headers, Method, NameAddr, Request, Response, StatusCode, Uri,
@@ -19,7 +21,7 @@ pub mod session_timer;
 mod tests;
 
 /// One end's view of a dialog. `Debug` hides who takes part.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialog {
     id: DialogId,
     state: State,
@@ -38,7 +40,7 @@ pub struct Dialog {
 }
 
 /// Names a dialog, RFC 3261 §12.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DialogId {
     /// Call-ID.
     pub call_id: CallId,
@@ -76,7 +78,7 @@ impl DialogId {
 }
 
 /// How far a dialog is, RFC 3261 §12.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// Made by a provisional response.
     Early,
@@ -277,6 +279,11 @@ impl Dialog {
     pub fn request(&mut self, method: Method) -> Request {
         self.local_cseq += 1;
         self.request_numbered(method, self.local_cseq)
+    }
+
+    /// Leaves sequence numbers out that may be in use already, RFC 3261 §12.2.2.
+    pub fn skip(&mut self, numbers: u32) {
+        self.local_cseq = self.local_cseq.saturating_add(numbers);
     }
 
     /// The ACK of a 2xx to our INVITE with this CSeq, RFC 3261 §13.2.2.4; whole but for

@@ -4,6 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use iq::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use crate::kept::Clock;
 use crate::message::headers::{MinSe, Refresher, Require, SessionExpires, Supported};
 use crate::message::{HeaderName, Headers, Request, Response, StatusCode};
 
@@ -44,6 +48,15 @@ struct Running {
     refresh_at: Option<Instant>,
     expire_at: Instant,
     is_refreshing: bool,
+}
+
+/// A running timer as it outlives the control process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeptTimer {
+    interval: u32,
+    /// When we refresh; none if the other end does.
+    refresh_at: Option<UnixTime>,
+    expire_at: UnixTime,
 }
 
 /// What is to be done about the session.
@@ -93,6 +106,31 @@ impl SessionTimer {
             running: None,
             output: VecDeque::new(),
         }
+    }
+
+    /// What is to be kept of it; none if the session does not expire, or while the wall
+    /// clock is not set.
+    pub(crate) fn record(&self, clock: &Clock) -> Option<KeptTimer> {
+        let running = self.running?;
+        Some(KeptTimer {
+            interval: running.interval,
+            refresh_at: running.refresh_at.and_then(|at| clock.wall(at)),
+            expire_at: clock.wall(running.expire_at)?,
+        })
+    }
+
+    /// Goes on with a kept timer. Whoever should have refreshed meanwhile has a little
+    /// time left for it.
+    pub(crate) fn restore(&mut self, kept: Option<KeptTimer>, clock: &Clock, now: Instant) {
+        self.running = kept.map(|kept| {
+            let at = |at: UnixTime| clock.instant(at).unwrap_or(now).max(now);
+            Running {
+                interval: kept.interval,
+                refresh_at: kept.refresh_at.map(at),
+                expire_at: at(kept.expire_at).max(now + LAST_CHANCE),
+                is_refreshing: false,
+            }
+        });
     }
 
     /// The interval that holds, in seconds; none if the session does not expire.
@@ -279,6 +317,9 @@ const ABSOLUTE_MIN_SE: u32 = 90;
 
 /// A day: longer intervals are no protection, and would overflow timers.
 const MAX_INTERVAL: u32 = 86_400;
+
+/// How long a session lasts at least after a restart.
+const LAST_CHANCE: Duration = Duration::from_secs(32);
 
 /// Pause before a refresh is tried again; RFC 3261 §14.1 wants 2.1 to 4 seconds from
 /// the one that owns the Call-ID, and the other end may as well wait that long.

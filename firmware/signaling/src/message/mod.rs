@@ -9,6 +9,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+mod as_text;
 mod build;
 mod error;
 mod framing;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
+use serde::{Deserialize, Serialize};
 
 use super::cache::{Cache, Found};
 use super::records::{Naptr, Question, RecordKind, Records, Srv};
@@ -14,7 +15,7 @@ use crate::id::SipTransport;
 use crate::message::{self, SipUri};
 
 /// One server to send to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Hop {
     /// Where it is.
     pub address: SocketAddr,

@@ -11,6 +11,7 @@ use crate::event::{
 use crate::flow::Closing;
 use crate::id::FlowId;
 use crate::identity::PublicIdentity;
+use crate::kept::{RecordKey, RecordKind};
 use crate::link::Link;
 use crate::message::headers::Digest;
 use crate::message::{HeaderName, Response, StatusCode};
@@ -275,7 +276,12 @@ impl Registrations {
             }
             self.keep(id, flow, from, registered, granted, link);
         }
-        self.respond(&attempt.origin, answer, link);
+        // A registration that was confirmed is not lost.
+        if let Origin::Browser { transaction, .. } = &attempt.origin {
+            let key = RecordKey::new(RecordKind::Registration, id.0);
+            let tag = link.token();
+            link.respond_when_kept(key, *transaction, answer.with_to_tag(&tag));
+        }
         self.reschedule(id);
     }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Config, TenantId};
 use crate::flow_token::FlowName;
 use crate::id::{EndpointId, FlowId, SipTransport};
@@ -31,7 +33,7 @@ pub(crate) struct BindingKey {
 }
 
 /// What a browser is known by when it comes back on another connection.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Instance {
     /// `+sip.instance` and `reg-id`, RFC 5626 §4.1.
     Outbound {

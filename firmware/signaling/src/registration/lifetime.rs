@@ -259,6 +259,7 @@ impl Registrations {
         let Some(binding) = self.table.remove(&id) else {
             return;
         };
+        self.touched.insert(id);
         self.tally.count(binding.counted, Kind::Unregistered);
         self.held[binding.tenant.0] -= 1;
         self.deadlines.set(id, None);

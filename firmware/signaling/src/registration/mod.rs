@@ -10,6 +10,7 @@ mod asked;
 mod attempt;
 mod binding;
 mod challenge;
+mod kept;
 mod lifetime;
 mod mw;
 mod on_behalf;
@@ -33,6 +34,7 @@ use crate::rejection::Rejection;
 
 pub use binding::{Binding, BindingId, ImsPath};
 use binding::{BindingKey, Instance, Kind};
+pub(crate) use kept::KeptRegistration;
 use shared::SharedEndpoints;
 
 /// Every registration of every browser.
@@ -61,6 +63,8 @@ pub struct Registrations {
     is_draining: bool,
     made: u64,
     tally: Tally,
+    /// Those that may have changed since their records were written.
+    touched: BTreeSet<BindingId>,
 }
 
 /// How many registrations there are, by kind.
@@ -119,6 +123,7 @@ impl Registrations {
             is_draining: false,
             made: 0,
             tally: Tally::default(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -250,6 +255,7 @@ impl Registrations {
 
     /// After a registration changed: sets when it is woken next, and counts it anew.
     fn reschedule(&mut self, id: BindingId) {
+        self.touched.insert(id);
         if let Some(binding) = self.table.get_mut(&id) {
             let before = std::mem::replace(&mut binding.counted, binding.state.kind());
             let after = binding.counted;

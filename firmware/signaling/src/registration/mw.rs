@@ -1,6 +1,8 @@
 //! What a P-CSCF adds to a REGISTER on its way to the I-CSCF, TS 24.229 §5.2.2, and how it
 //! vouches for how the user came (`integrity-protected`, TS 24.229 §7.2A.2).
 
+use serde::{Deserialize, Serialize};
+
 use std::net::IpAddr;
 
 use crate::config::MwConfig;
@@ -9,7 +11,7 @@ use crate::message::{Header, HeaderName, Headers, Host, NameAddr, SipUri};
 
 /// How a REGISTER came to the box. Only the box may say it: what a browser says about it
 /// never crosses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Integrity {
     /// By TLS, as every WebSocket from elsewhere.
     pub(super) is_secure: bool,

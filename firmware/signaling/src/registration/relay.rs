@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::auth::ProvenUser;
 use crate::config::TenantId;
-use crate::event::{Event, RegistrationFailure};
+use crate::event::{DeregistrationCause, Event, RegistrationFailure};
 use crate::flow_token::FlowName;
 use crate::guard::Verdict;
 use crate::id::{EndpointId, FlowId};
@@ -436,6 +436,10 @@ impl Registrations {
             return;
         };
         link.event(Event::EndpointRefused { endpoint, reason });
+        if self.get(id).is_some_and(|it| it.registered().is_some()) {
+            // The number that it had in an earlier life is taken.
+            self.end(id, DeregistrationCause::PortLost, link);
+        }
         self.fail(
             id,
             RegistrationFailure::NoCapacity,

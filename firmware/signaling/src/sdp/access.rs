@@ -2,6 +2,7 @@
 //! RFC 8839, RFC 8842.
 
 use iq::{Fingerprint, FingerprintHash, IceCredentials, Private};
+use serde::{Deserialize, Serialize};
 
 use super::codecs::{self, Format};
 use super::error::SdpError;
@@ -10,7 +11,7 @@ use super::slot::SlotLine;
 use super::{Part, interwork::Changes};
 
 /// A browser's description, read for what the box carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessDescription {
     /// Every media line, by position.
     pub lines: Vec<SlotLine>,
@@ -19,7 +20,7 @@ pub struct AccessDescription {
 }
 
 /// The audio line that is carried, with its transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessAudio {
     /// Its position among all media lines.
     pub position: usize,
@@ -38,7 +39,7 @@ pub struct AccessAudio {
 }
 
 /// Who starts the DTLS handshake, as one end puts it. RFC 4145 §4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setup {
     /// The writer starts.
     Active,

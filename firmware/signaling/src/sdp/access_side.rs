@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use iq::{AccessRemote, AccessTransport, DtlsRole, Fingerprint};
+use serde::{Deserialize, Serialize};
 
 use super::access::{AccessDescription, HASHES, Setup};
 use super::codecs::{self, Format};
@@ -13,12 +14,13 @@ use super::slot::{self, SlotLine};
 use super::write::Origin;
 
 /// The box's end of the SDP session of one access dialog.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AccessSide {
     origin: Origin,
     slots: Vec<SlotLine>,
     carried: Option<usize>,
     /// The offer of ours that waits for its answer.
+    #[serde(skip)]
     pending: Option<Written>,
     local: Option<Written>,
     peer: Option<AccessDescription>,
@@ -27,7 +29,7 @@ pub struct AccessSide {
 }
 
 /// The audio of a description that the box wrote.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Written {
     position: usize,
     slots: Vec<SlotLine>,
@@ -150,6 +152,14 @@ impl AccessSide {
     /// RFC 3261 §14.1.
     pub fn abandon_offer(&mut self) {
         self.pending = None;
+    }
+
+    /// Whether a side that was written down and read back names lines that it has.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let has = |position: usize| position < self.slots.len();
+        let local = self.local.as_ref();
+        self.carried.is_none_or(has) && local.is_none_or(|local| local.position < local.slots.len())
     }
 
     /// Whether an offer of ours waits for its answer.

@@ -2,12 +2,13 @@
 //! RFC 4733, RFC 3264 §6.1.
 
 use iq::PayloadFormat;
+use serde::{Deserialize, Serialize};
 
 use super::model::{Attribute, Media};
 
 /// A format that the box carries, with the number that its writer wants to
 /// receive it under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Format {
     /// What the packets hold.
     pub format: PayloadFormat,

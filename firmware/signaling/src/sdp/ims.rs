@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use iq::ImsRemote;
+use serde::{Deserialize, Serialize};
 
 use super::codecs::{self, Format};
 use super::error::SdpError;
@@ -13,7 +14,7 @@ use super::slot::SlotLine;
 use super::{Part, interwork::Changes};
 
 /// A description from the IMS side, read for what the box carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImsDescription {
     /// Every media line, by position.
     pub lines: Vec<SlotLine>,
@@ -22,7 +23,7 @@ pub struct ImsDescription {
 }
 
 /// The audio line that is carried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImsAudio {
     /// Its position among all media lines.
     pub position: usize,

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use iq::{ImsAddress, ImsRemote};
+use serde::{Deserialize, Serialize};
 
 use super::codecs::{self, CodecPolicy, Format};
 use super::error::SdpError;
@@ -15,13 +16,14 @@ use super::write::Origin;
 
 /// The box's end of the SDP session of one IMS dialog. A fork of a call gets a
 /// clone of the side that wrote the offer, and each takes its own answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ImsSide {
     origin: Origin,
     preconditions: PreconditionUse,
     slots: Vec<SlotLine>,
     carried: Option<usize>,
     /// The offer of ours that waits for its answer.
+    #[serde(skip)]
     pending: Option<Written>,
     local: Option<Written>,
     remote: Option<ImsDescription>,
@@ -29,7 +31,7 @@ pub struct ImsSide {
 }
 
 /// The audio of a description that the box wrote.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Written {
     position: usize,
     slots: Vec<SlotLine>,
@@ -151,6 +153,14 @@ impl ImsSide {
     /// RFC 3261 §14.1.
     pub fn abandon_offer(&mut self) {
         self.pending = None;
+    }
+
+    /// Whether a side that was written down and read back names lines that it has.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let has = |position: usize| position < self.slots.len();
+        let local = self.local.as_ref();
+        self.carried.is_none_or(has) && local.is_none_or(|local| local.position < local.slots.len())
     }
 
     /// Whether an offer of ours waits for its answer.

@@ -2,6 +2,7 @@
 //! pure functions.
 
 use iq::{Flow, Line, Payload, PayloadFormat, PayloadNumbers};
+use serde::{Deserialize, Serialize};
 
 use super::access_side::AccessSide;
 use super::codecs::{self, Format};
@@ -20,7 +21,7 @@ pub struct Audio {
 }
 
 /// The audio of one leg, once offer and answer are both known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreed {
     /// The formats in use, best first.
     pub formats: Vec<AgreedFormat>,
@@ -101,7 +102,7 @@ fn single_codec(formats: &[AgreedFormat]) -> Option<PayloadFormat> {
 }
 
 /// A format in use on a leg, with the number for each way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgreedFormat {
     /// What the packets hold.
     pub format: PayloadFormat,

@@ -4,8 +4,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// A session description. Its `Debug` shows the shape and no address or key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// The number that names this SDP session, as text because peers use any length.
     pub session_id: String,
@@ -61,7 +63,7 @@ impl fmt::Debug for Description {
 }
 
 /// A media line and what belongs to it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
     /// What it carries.
     pub kind: MediaKind,
@@ -132,7 +134,7 @@ fn find_all<'a>(attributes: &'a [Attribute], name: &'a str) -> impl Iterator<Ite
 }
 
 /// What a media line carries, RFC 8866 §5.14.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaKind {
     /// Speech.
     Audio,
@@ -169,7 +171,7 @@ impl From<&str> for MediaKind {
 }
 
 /// A connection address, RFC 8866 §5.7.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Host {
     /// An address.
     Ip(IpAddr),
@@ -201,7 +203,7 @@ impl fmt::Debug for Host {
 }
 
 /// A bandwidth, RFC 8866 §5.8.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bandwidth {
     /// `AS`, `TIAS`, `RS`, `RR`, …
     pub modifier: String,
@@ -211,7 +213,7 @@ pub struct Bandwidth {
 
 /// An attribute, RFC 8866 §5.13. Its `Debug` shows the name only, since values
 /// hold keys and addresses.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attribute {
     /// Case matters.
     pub name: String,
@@ -246,7 +248,7 @@ impl fmt::Debug for Attribute {
 }
 
 /// Which way media flows, seen from whoever wrote the description. RFC 3264 §5.1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     /// Both ways.
     #[default]

@@ -4,10 +4,12 @@
 //! The box's own segment needs no reservation and is always ready; what it waits for is
 //! the peer's.
 
+use serde::{Deserialize, Serialize};
+
 use super::model::{Attribute, Direction, Media};
 
 /// What a peer says of the segment on its own side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preconditions {
     /// The directions that are ready.
     ready: Direction,
@@ -17,7 +19,7 @@ pub struct Preconditions {
 }
 
 /// How much a direction is desired, RFC 3312 §4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Strength {
     Mandatory,
     Optional,
@@ -25,7 +27,7 @@ enum Strength {
 }
 
 /// What the box does about preconditions in one SDP session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PreconditionUse {
     /// Nothing is read and nothing is said.
     #[default]

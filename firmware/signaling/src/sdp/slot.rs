@@ -1,11 +1,13 @@
 //! The positions of media lines, which never vanish. RFC 3264 §8.
 
+use serde::{Deserialize, Serialize};
+
 use super::codecs::{self, Format};
 use super::model::{Attribute, Description, Media, MediaKind};
 
 /// A media line as far as its position must be remembered: enough to write it
 /// again with port 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotLine {
     /// What it carries.
     pub kind: MediaKind,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::model::{Attribute, Bandwidth, Description, Host, Media};
 
@@ -86,7 +87,7 @@ fn attribute(attribute: &Attribute) -> sdp_types::Attribute {
 
 /// The `o=` line of one leg: its version goes up by one when the description
 /// differs from the one before, and only then. RFC 3264 §8.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Origin {
     session_id: u64,
     version: u64,

@@ -17,6 +17,7 @@ use re_offer::{Awaited, ReOffer};
 use replace::Replacement;
 
 use super::early_media::EarlyMedia;
+use super::kept::KeptCoupling;
 use super::leg::{Farewell, Final, LegAction, LegEvent, Question, Sdp};
 use super::mapping;
 use super::negotiation::Negotiation;
@@ -24,6 +25,7 @@ use super::reason;
 use super::record::Chronicle;
 use crate::config::CallConfig;
 use crate::event::EndReason;
+use crate::kept::Clock;
 use crate::message::{Headers, StatusCode};
 
 /// What the rules want to be done.
@@ -139,10 +141,33 @@ impl Coupling {
         now: Instant,
     ) -> Self {
         let mut coupling = Coupling {
+            patience: Some(now + MEDIA_PATIENCE),
+            ..Coupling::new(
+                session,
+                caller,
+                call.headers,
+                negotiation,
+                limits,
+                chronicle,
+            )
+        };
+        coupling.invited(call.offer.as_ref(), now);
+        coupling
+    }
+
+    fn new(
+        session: SessionId,
+        caller: Leg,
+        headers: Headers,
+        negotiation: Negotiation,
+        limits: Limits,
+        chronicle: Chronicle,
+    ) -> Self {
+        Coupling {
             session,
             caller,
             state: State::Reserving,
-            headers: call.headers,
+            headers,
             negotiation,
             early: EarlyMedia::default(),
             is_muted: false,
@@ -152,7 +177,7 @@ impl Coupling {
             replacement: None,
             answers_on_ice: false,
             reconciled: 0,
-            patience: Some(now + MEDIA_PATIENCE),
+            patience: None,
             loss_at: None,
             duration_at: None,
             release_by: None,
@@ -160,9 +185,48 @@ impl Coupling {
             limits,
             chronicle,
             steps: VecDeque::new(),
-        };
-        coupling.invited(call.offer.as_ref(), now);
-        coupling
+        }
+    }
+
+    /// What is to be kept over a restart; none unless both sides are talking.
+    pub(super) fn record(&self, clock: &Clock) -> Option<KeptCoupling> {
+        if self.state != State::Up {
+            return None;
+        }
+        Some(KeptCoupling {
+            caller: self.caller,
+            negotiation: self.negotiation.clone(),
+            duration_until: self.duration_at.and_then(|at| clock.wall(at)),
+            is_access_lost: self.loss_at.is_some(),
+            history: self.chronicle.history(self.negotiation.codec()),
+        })
+    }
+
+    /// The rules of a call of an earlier life, which was up.
+    pub(super) fn restore(
+        session: SessionId,
+        caller: Leg,
+        negotiation: Negotiation,
+        chronicle: Chronicle,
+        duration_at: Instant,
+        loss_at: Option<Instant>,
+        limits: Limits,
+    ) -> Self {
+        Coupling {
+            state: State::Up,
+            patience: None,
+            loss_at,
+            duration_at: Some(duration_at),
+            is_reserved: true,
+            ..Coupling::new(
+                session,
+                caller,
+                Headers::new(),
+                negotiation,
+                limits,
+                chronicle,
+            )
+        }
     }
 
     /// Only what the network grants is heard before the answer.
@@ -426,7 +490,15 @@ impl Coupling {
             State::Reserving | State::Preparing | State::Inviting | State::Up => {
                 // A session that was refused is not there to be released.
                 self.is_reserved = refusal == Refusal::Unavailable;
-                self.end_by_box(EndReason::Media, now);
+                let is_failure = self.state == State::Up;
+                self.end_by_box(
+                    if is_failure {
+                        EndReason::MediaFailed
+                    } else {
+                        EndReason::Media
+                    },
+                    now,
+                );
             }
         }
     }

@@ -7,9 +7,10 @@
 //! resumes.
 
 use iq::{Flow, Leg};
+use serde::{Deserialize, Serialize};
 
 /// What a peer would like to do, whatever the other side allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Wish {
     /// The peer has something to send.
     pub(super) sends: bool,
@@ -35,14 +36,14 @@ impl Wish {
 }
 
 /// Wishes and agreements of both sides of a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Directions {
     access: Side,
     ims: Side,
 }
 
 /// One side's wish, and what flows on its leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Side {
     wish: Wish,
     agreed: Flow,

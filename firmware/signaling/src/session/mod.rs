@@ -8,6 +8,7 @@
 mod couple;
 mod early_media;
 mod hold;
+mod kept;
 mod leg;
 mod mapping;
 mod negotiation;
@@ -33,6 +34,7 @@ use negotiation::Negotiation;
 use record::Chronicle;
 use sip::SipLeg;
 
+pub(crate) use kept::KeptSession;
 pub use outside::Outside;
 pub use sip::Target;
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use iq::{Configure, Flow, Leg, PayloadFormat, Reserved, SessionId};
+use serde::{Deserialize, Serialize};
 
 use super::early_media::Fork;
 use super::hold::{self, Directions};
@@ -19,8 +20,10 @@ use crate::sdp::{
 };
 
 /// Both SDP sessions of a call.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Negotiation {
+    /// The operator's, and so not kept with a call.
+    #[serde(skip)]
     policy: CodecPolicy,
     preconditions: PreconditionUse,
     access: AccessSide,
@@ -28,13 +31,18 @@ pub(super) struct Negotiation {
     directions: Directions,
     reserved: Option<Reserved>,
     /// Offers of the peers that wait for the box's answer.
+    #[serde(skip)]
     access_offer: Option<AccessDescription>,
+    #[serde(skip)]
     ims_offer: Option<ImsDescription>,
     /// The called side as it was when it was invited: each fork answers anew.
+    #[serde(skip)]
     invited: Option<End>,
     /// Forks of the called side that have answered and are not the one in force.
+    #[serde(skip)]
     forks: BTreeMap<Fork, End>,
     /// The fork in force.
+    #[serde(skip)]
     heard: Option<Fork>,
 }
 
@@ -72,6 +80,19 @@ impl Negotiation {
             forks: BTreeMap::new(),
             heard: None,
         }
+    }
+
+    /// A kept one under the operator's present settings.
+    #[must_use]
+    pub(super) fn with_policy(self, policy: CodecPolicy) -> Self {
+        Negotiation { policy, ..self }
+    }
+
+    /// Whether a kept one can be gone on with.
+    #[must_use]
+    pub(super) fn is_sound(&self) -> bool {
+        let has_transports = self.reserved.as_ref().is_some_and(|it| !it.ims.is_empty());
+        has_transports && self.access.is_sound() && self.ims.is_sound()
     }
 
     /// The box's transports are known, or changed.

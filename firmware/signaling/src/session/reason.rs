@@ -17,9 +17,10 @@ pub(super) fn status(reason: EndReason, caller: Leg) -> StatusCode {
         EndReason::AccessMediaLost | EndReason::RegistrationEnded => {
             StatusCode::TEMPORARILY_UNAVAILABLE
         }
-        EndReason::ImsMediaLost | EndReason::Protocol | EndReason::Media => {
-            StatusCode::SERVER_INTERNAL_ERROR
-        }
+        EndReason::ImsMediaLost
+        | EndReason::Protocol
+        | EndReason::Media
+        | EndReason::MediaFailed => StatusCode::SERVER_INTERNAL_ERROR,
         EndReason::SessionExpired | EndReason::Unacknowledged | EndReason::DialogLost => {
             StatusCode::SERVER_TIME_OUT
         }
@@ -44,6 +45,7 @@ pub(super) fn of_end(reason: EndReason) -> Reason {
         ),
         EndReason::Protocol => (StatusCode::NOT_ACCEPTABLE_HERE, "Protocol error"),
         EndReason::Media => (StatusCode::SERVICE_UNAVAILABLE, "No media capacity"),
+        EndReason::MediaFailed => (StatusCode::SERVICE_UNAVAILABLE, "Media failed"),
         EndReason::Shutdown => (StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
     };
     Reason::sip(status, text)

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use iq::{Leg, Now, PayloadFormat, Private, SessionId, SessionReport};
 
+use super::kept::KeptHistory;
 use crate::event::{CallEnd, CallRecord, EndReason, Event};
+use crate::kept::Clock;
 use crate::message::StatusCode;
 
 /// A call's history, told as it happens.
@@ -50,6 +52,41 @@ impl Chronicle {
             codec: None,
             report: None,
             news: vec![Event::CallStarted { session, from }],
+        }
+    }
+
+    /// What is kept of it over a restart, with the codec that is spoken.
+    pub(super) fn history(&self, codec: Option<PayloadFormat>) -> KeptHistory {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        KeptHistory {
+            caller: self.caller.clone(),
+            called: self.called.clone(),
+            started: self.started.wall,
+            ringing_after: self.ringing_after.map(millis),
+            answered_after: self.answered_after.map(millis),
+            codec,
+        }
+    }
+
+    /// The history of a call of an earlier life.
+    pub(super) fn restore(
+        session: SessionId,
+        from: Leg,
+        kept: KeptHistory,
+        clock: &Clock,
+        now: Now,
+    ) -> Self {
+        let began = kept.started.and_then(|at| clock.instant(at));
+        let started = Now {
+            monotonic: began.map_or(now.monotonic, |at| at.min(now.monotonic)),
+            wall: kept.started,
+        };
+        Chronicle {
+            ringing_after: kept.ringing_after.map(Duration::from_millis),
+            answered_after: kept.answered_after.map(Duration::from_millis),
+            codec: kept.codec,
+            news: Vec::new(),
+            ..Chronicle::new(session, from, kept.caller, kept.called, started)
         }
     }
 

@@ -12,6 +12,7 @@ mod on_behalf;
 mod reaching;
 mod referral;
 mod registration;
+mod restart;
 mod services;
 mod tenants;
 mod world;

@@ -317,8 +317,8 @@ fn a_browser_that_comes_back_gets_its_registration_and_the_old_connection_is_clo
         "0s port1 -> UDP REGISTER\n\
          0s flow2 <- 401 REGISTER\n\
          0s port1 -> UDP REGISTER\n\
-         0s flow2 <- 200 REGISTER\n\
-         0s flow1 closed 4002\n"
+         0s flow1 closed 4002\n\
+         0s flow2 <- 200 REGISTER\n"
     );
     let counters = world.signaling.counters();
     assert_eq!((counters.flows, counters.registrations), (1, 1));

@@ -1,6 +1,6 @@
 //! A control plane in virtual time, with browsers and a P-CSCF played by hand.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use iq::{
     AccessTransport, Command, Fingerprint, FingerprintHash, IceCredentials, ImsAddress, Now,
-    Private, Reply, Reserve, Reserved, UnixTime,
+    Private, Reply, Reserve, Reserved, SessionId, UnixTime,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -17,7 +17,10 @@ use crate::auth::{AuthenticationFailure, Credential, digest};
 use crate::config::{Config, HostName, NextHop};
 use crate::message::{HeaderName, Message, Parsed, Request, Response, StatusCode, parse_datagram};
 use crate::reach::{Question, Records, Resolution};
-use crate::{EndpointId, Event, FlowId, Input, Output, QueryId, Signaling, SipTransport};
+use crate::{
+    EndpointId, Event, FlowId, Input, Output, QueryId, RecordKey, Restored, Signaling,
+    SipTransport, WriteId,
+};
 
 pub(super) const CORE: &str = "192.0.2.10:5060";
 pub(super) const OTHER_CORE: &str = "192.0.2.11:5060";
@@ -40,6 +43,13 @@ pub(super) struct World {
     pub(super) answers_names: bool,
     /// What is stored for users, by their private identity.
     pub(super) credentials: BTreeMap<String, Credential>,
+    /// What was written down.
+    pub(super) store: BTreeMap<RecordKey, Bytes>,
+    pub(super) store_answers: bool,
+    pub(super) last_write: Option<WriteId>,
+    config: Config,
+    /// Sessions that media holds.
+    held: BTreeSet<SessionId>,
 }
 
 impl World {
@@ -54,7 +64,9 @@ impl World {
         change(&mut config);
         let now = Instant::now();
         World {
-            signaling: Signaling::new(config, 1, ChaCha20Rng::seed_from_u64(1)),
+            signaling: Signaling::new(config.clone(), 1, ChaCha20Rng::seed_from_u64(1)),
+            config,
+            held: BTreeSet::new(),
             start: now,
             now,
             to_core: VecDeque::new(),
@@ -65,7 +77,26 @@ impl World {
             names: BTreeMap::new(),
             answers_names: false,
             credentials: BTreeMap::new(),
+            store: BTreeMap::new(),
+            store_answers: true,
+            last_write: None,
         }
+    }
+
+    /// The control process is killed, and another one starts after a while. Media goes on,
+    /// or went with it.
+    pub(super) fn restart(&mut self, after: Duration, with_media: bool) -> Restored {
+        self.now += after;
+        self.forget();
+        let rng = ChaCha20Rng::seed_from_u64(2);
+        self.signaling = Signaling::new(self.config.clone(), 2, rng);
+        if !with_media {
+            self.held.clear();
+        }
+        let now = self.now();
+        let restored = self.signaling.restore(self.store.clone(), now);
+        self.drain();
+        restored
     }
 
     pub(super) fn input(&mut self, input: Input) {
@@ -215,9 +246,10 @@ impl World {
     }
 
     fn now(&self) -> Now {
+        let passed = u64::try_from((self.now - self.start).as_millis()).unwrap();
         Now {
             monotonic: self.now,
-            wall: Some(UnixTime::from_millis(1_700_000_000_000)),
+            wall: Some(UnixTime::from_millis(1_700_000_000_000 + passed)),
         }
     }
 
@@ -285,11 +317,29 @@ impl World {
                 };
                 self.input(Input::Authenticated { id, answer });
             }
+            Output::Store { write, key, value } => {
+                match value {
+                    Some(value) => self.store.insert(key, value),
+                    None => self.store.remove(&key),
+                };
+                self.last_write = Some(write);
+                if self.store_answers {
+                    self.input(Input::Stored { write });
+                }
+            }
             Output::Iq(command) => {
                 let text = format!("{command:?}");
                 let word = text.split([' ', '(']).next().unwrap_or_default();
                 writeln!(ladder, "{at}s media <- {word}").unwrap();
-                if let Some(reply) = reply_to(&command) {
+                match &command {
+                    Command::Reserve(reserve) => self.held.insert(reserve.session),
+                    Command::Release { session } => self.held.remove(session),
+                    _ => false,
+                };
+                let sessions = self.held.iter().copied().collect();
+                let audited = Some(Reply::Audited { sessions });
+                let audited = audited.filter(|_| command == Command::Audit);
+                if let Some(reply) = audited.or_else(|| reply_to(&command)) {
                     self.input(Input::Iq(reply));
                 }
             }

@@ -1,9 +1,11 @@
 //! `[media]`: sound, on both sides.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use iq::SrtpProfile;
+use transport::iq_socket::Door;
 
 use super::fault;
 use super::reader::{Fault, PortRange, section, text_value};
@@ -43,7 +45,40 @@ section! {
     ice_timeout: Duration = Duration::from_secs(20),
     /// Silence of connectivity checks after which a browser is lost.
     consent_timeout: Duration = Duration::from_secs(10),
+    /// Whether media runs as a process of its own, `gatehouse media --config FILE`, with this
+    /// same file: then calls are heard on while the rest of the box restarts.
+    apart: bool = false,
+    /// Unix socket on which that process takes commands.
+    socket: PathBuf = PathBuf::from("/run/gatehouse/media.sock"),
+    /// Permissions of the socket, like "0600" or "0660".
+    socket_mode: Mode = Mode(0o600),
+    /// Numbers of users whose processes the two take each other's word from, beside root and
+    /// the user they run as themselves.
+    socket_users: Vec<u32> = Vec::new(),
+    /// How long calls go on in that process while there is nobody to steer them.
+    alone_time: Duration = Duration::from_secs(300),
 }
+
+/// Permissions of a file, in octal as chmod(1) has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mode(pub(crate) u32);
+
+impl std::str::FromStr for Mode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mode = u32::from_str_radix(text, 8).map_err(|_| ())?;
+        (mode <= 0o777).then_some(Mode(mode)).ok_or(())
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+text_value!(Mode, "permissions in octal, like \"0600\" or \"0660\"");
 
 /// An SRTP profile by its short name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +127,17 @@ impl Media {
                 "[media] access_listen: give one address, and no more than {MOST_ADDRESSES}"
             )));
         }
+        if self.apart && !self.socket.is_absolute() {
+            faults.push(fault(
+                "[media] socket: must be a whole path, like \"/run/gatehouse/media.sock\", because \
+                 two processes look for it",
+            ));
+        }
+        if self.socket_mode.0 & 0o002 != 0 {
+            faults.push(fault(
+                "[media] socket_mode: must not let everybody write; use \"0660\" and a group",
+            ));
+        }
         if self.srtp_profiles.is_empty() {
             faults.push(fault("[media] srtp_profiles: give at least one"));
         }
@@ -104,6 +150,14 @@ impl Media {
                 "[media] access_addresses, ims_address, ims_advertised: peers are told them, so \
                  they must be real addresses",
             ));
+        }
+    }
+
+    /// Who may connect to the socket.
+    pub(crate) fn door(&self) -> Door {
+        Door {
+            users: self.socket_users.clone(),
+            mode: self.socket_mode.0,
         }
     }
 

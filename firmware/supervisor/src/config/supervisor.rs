@@ -40,7 +40,8 @@ section! {
 section! {
     /// What is kept over a restart.
     State = "state"
-    /// Its folder: the self-signed certificate, the key of the call records.
+    /// Its folder: the self-signed certificate, the key of the call records, and who is
+    /// registered and which calls are up.
     folder: PathBuf = PathBuf::from("/var/lib/gatehouse"),
 }
 

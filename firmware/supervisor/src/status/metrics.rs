@@ -2,6 +2,7 @@
 //! explain their figures themselves.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use iq::Figure;
 use media::Discard;
@@ -105,6 +106,32 @@ fn box_families(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
             "1 if new calls are taken.",
             u64::from(verdict.unready.is_empty()),
         ),
+        gauge(
+            "state_kept",
+            "1 if registrations and calls are kept over a restart.",
+            u64::from(sources.store.is_open()),
+        ),
+        Family {
+            is_gauge: false,
+            ..gauge(
+                "state_failures",
+                "Times that the kept state could not be read or written.",
+                sources.store.failures(),
+            )
+        },
+        gauge(
+            "media_plane_up",
+            "1 if the media plane answers.",
+            u64::from(!snapshot.workers.is_empty()),
+        ),
+        Family {
+            is_gauge: false,
+            ..gauge(
+                "media_plane_losses",
+                "Times that a media plane in a process of its own went away.",
+                sources.media_losses.load(Ordering::Relaxed),
+            )
+        },
         Family {
             is_gauge: false,
             ..gauge(

@@ -4,6 +4,7 @@ mod metrics;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -22,15 +23,19 @@ use crate::health::Health;
 use crate::media_task::Request;
 use crate::records::Recorder;
 use crate::signaling_task::{self, Control};
+use crate::store::Store;
 
 /// Where the figures come from.
 pub(crate) struct Sources {
     pub(crate) health: Health,
     pub(crate) signaling: mpsc::Sender<Control>,
     pub(crate) media: mpsc::Sender<Request>,
+    /// How often a media plane of its own went away.
+    pub(crate) media_losses: Arc<AtomicU64>,
     pub(crate) access: Arc<AccessCounters>,
     pub(crate) ims: Arc<ImsCounters>,
     pub(crate) recorder: Recorder,
+    pub(crate) store: Store,
     pub(crate) started_at: Instant,
 }
 
@@ -96,17 +101,11 @@ impl Sources {
     }
 
     async fn ask_workers(&self) -> Vec<(usize, rtp::Snapshot)> {
-        let (answer, workers) = oneshot::channel();
-        if self.media.send(Request::Workers(answer)).await.is_err() {
+        let (answer, figures) = oneshot::channel();
+        if self.media.send(Request::Figures(answer)).await.is_err() {
             return Vec::new();
         }
-        let mut snapshots = Vec::new();
-        for (index, commands) in workers.await.unwrap_or_default().iter().enumerate() {
-            if let Some(snapshot) = commands.snapshot().await {
-                snapshots.push((index, snapshot));
-            }
-        }
-        snapshots
+        figures.await.unwrap_or_default()
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use media::{Arrival, Door, Line, Output, PacketBuffer, PairId, Ports, Relays, Socket, Verdict};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError as ReplyError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -82,7 +83,7 @@ enum ToWorker {
 }
 
 /// A worker's figures at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// What its relays counted.
     pub media: media::counters::Counters,
@@ -92,7 +93,8 @@ pub struct Snapshot {
 
 iq::counters! {
     /// What the thread around the relays counts.
-    #[derive(Clone, Copy, Debug, Default)]
+    #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+    #[serde(default)]
     pub struct WorkerCounters {
         /// Datagrams read.
         pub received: u64,

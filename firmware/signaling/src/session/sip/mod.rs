@@ -11,6 +11,7 @@ mod calling;
 mod capabilities;
 mod dtmf;
 mod in_dialog;
+mod kept;
 mod offers;
 mod provisional;
 mod referral;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use iq::Leg;
 
 pub use build::Target;
+pub(super) use kept::KeptLeg;
 
 use super::leg::{Ask, Final, LegAction, LegEvent};
 use super::outside::Outside;
@@ -46,6 +48,8 @@ pub(in crate::session) struct SipLeg {
     state: State,
     /// Whom to call, for the side that is called.
     target: Option<Target>,
+    /// Whether the Call-ID is the box's: it made the call.
+    owns_call_id: bool,
     calling: Option<Calling>,
     called: Option<Called>,
     /// The dialog of the call, once it is answered.
@@ -110,6 +114,7 @@ impl SipLeg {
     pub(in crate::session) fn idle(leg: Leg, target: Target, outside: &mut impl Outside) -> Self {
         SipLeg {
             target: Some(target),
+            owns_call_id: true,
             ..SipLeg::new(leg, outside)
         }
     }
@@ -133,6 +138,7 @@ impl SipLeg {
             local_tag: build::token(outside.rng()),
             state: State::Idle,
             target: None,
+            owns_call_id: false,
             calling: None,
             called: None,
             dialog: None,

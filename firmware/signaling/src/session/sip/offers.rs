@@ -222,7 +222,7 @@ impl SipLeg {
         match status {
             StatusCode::REQUEST_PENDING => {
                 let now = outside.now().monotonic;
-                let pause = glare_pause(self.target.is_some(), outside.rng());
+                let pause = glare_pause(self.owns_call_id, outside.rng());
                 self.outbound = Some(Outbound::Glare(now + pause));
             }
             // RFC 4028 §7.4: the next one asks for more.
