@@ -31,6 +31,9 @@ pub enum Way {
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
+    /// The media plane, if it is a process of its own.
+    media: Option<Child>,
+    program: PathBuf,
     folder: PathBuf,
 }
 
@@ -47,34 +50,71 @@ impl Way {
 impl Gateway {
     /// Starts it and waits until it is ready.
     pub fn start(program: &Path, folder: &Path, way: Way) -> anyhow::Result<Self> {
+        Self::launch(program, folder, way, false)
+    }
+
+    /// Starts it as two processes and waits until it is ready.
+    pub fn start_apart(program: &Path, folder: &Path, way: Way) -> anyhow::Result<Self> {
+        Self::launch(program, folder, way, true)
+    }
+
+    fn launch(program: &Path, folder: &Path, way: Way, apart: bool) -> anyhow::Result<Self> {
         let folder = folder.join("gateway");
         fs::create_dir_all(&folder).context("no folder for the gateway")?;
         let file = folder.join("gatehouse.toml");
-        fs::write(&file, configuration(&folder, way)).context("no configuration")?;
-        let mut command = Command::new(program);
-        command
-            .arg("run")
-            .arg("--config")
-            .arg(&file)
-            .current_dir(&folder);
+        fs::write(&file, configuration(&folder, way, apart)).context("no configuration")?;
+        let media = apart
+            .then(|| spawn(program, "media", &folder))
+            .transpose()?;
         let mut gateway = Self {
-            child: Child::start("gatehouse", &mut command, &folder)?,
+            child: spawn(program, "run", &folder)?,
+            media,
+            program: program.to_owned(),
             folder,
         };
+        gateway.wait_until_ready()?;
+        Ok(gateway)
+    }
+
+    /// `kill -9` of the control process.
+    pub fn kill_control(&mut self) {
+        self.child.kill();
+    }
+
+    /// Starts the control process again.
+    pub fn start_control(&mut self) -> anyhow::Result<()> {
+        self.child = spawn(&self.program, "run", &self.folder)?;
+        self.wait_until_ready()
+    }
+
+    /// `kill -9` of the media process.
+    pub fn kill_media(&mut self) {
+        if let Some(mut media) = self.media.take() {
+            media.kill();
+        }
+    }
+
+    /// Starts the media process again.
+    pub fn start_media(&mut self) -> anyhow::Result<()> {
+        self.media = Some(spawn(&self.program, "media", &self.folder)?);
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
-        while !gateway
+        while !self
             .management("/readyz")
             .is_ok_and(|answer| answer.contains(" 200 "))
         {
-            if !gateway.child.is_running() || started.elapsed() > Duration::from_secs(10) {
+            if !self.child.is_running() || started.elapsed() > Duration::from_secs(10) {
                 bail!(
                     "the gateway is not ready: {}",
-                    crate::child::tail(gateway.child.log())
+                    crate::child::tail(self.child.log())
                 );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(gateway)
+        Ok(())
     }
 
     /// Whether it still runs.
@@ -143,6 +183,16 @@ impl Gateway {
     }
 }
 
+fn spawn(program: &Path, verb: &str, folder: &Path) -> anyhow::Result<Child> {
+    let mut command = Command::new(program);
+    command
+        .arg(verb)
+        .arg("--config")
+        .arg(folder.join("gatehouse.toml"))
+        .current_dir(folder);
+    Child::start("gatehouse", &mut command, folder)
+}
+
 /// The address of the WebSocket, as a page knows it.
 pub fn websocket() -> String {
     format!("ws://{}:{PORT}/sip", network::ACCESS_SIGNALING)
@@ -153,7 +203,7 @@ pub fn origin() -> String {
     format!("http://{}:{PAGE_PORT}", network::ACCESS_SIGNALING)
 }
 
-fn configuration(folder: &Path, way: Way) -> String {
+fn configuration(folder: &Path, way: Way, apart: bool) -> String {
     let way = match way {
         Way::Gm => format!("pcscf = \"pcscf.{}:5060\"", hss::DOMAIN),
         Way::Mw => format!(
@@ -182,6 +232,8 @@ access_listen = "{media}"
 access_port = 24000
 ims_address = "{gateway}"
 ims_ports = "30000-30999"
+apart = {apart}
+socket = "{folder}/media.sock"
 
 [management]
 listen = "{signaling}:{MANAGEMENT_PORT}"

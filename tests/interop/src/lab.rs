@@ -135,6 +135,18 @@ impl Lab {
             .context("the identity provider was just started")
     }
 
+    /// The gateway as two processes, instead of the one that runs.
+    pub fn gateway_apart(&mut self) -> anyhow::Result<()> {
+        self.stop_gateway();
+        self.gateway = Some(Gateway::start_apart(&self.program, &self.folder, self.way)?);
+        Ok(())
+    }
+
+    /// The gateway that runs.
+    pub fn gateway(&mut self) -> anyhow::Result<&mut Gateway> {
+        self.gateway.as_mut().context("no gateway runs")
+    }
+
     /// Has the gateway de-register everybody and leave, if it runs; says whether it left by itself.
     pub fn stop_gateway(&mut self) -> bool {
         let gateway = self.gateway.take();

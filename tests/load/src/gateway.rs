@@ -28,13 +28,6 @@ impl Program {
         Ok(Program { child, name })
     }
 
-    /// Kills it as `kill -9` does: it has no time for a last word.
-    fn kill(mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-
     /// CPU time of the program and of its children, all threads, so far.
     pub(crate) fn cpu(&self) -> Duration {
         family(self.child.id())
@@ -61,15 +54,16 @@ impl Program {
 
     /// Sends it a signal, like `-STOP`.
     pub(crate) fn signal(&self, signal: &str) -> Result<()> {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status()?;
+        // The shell's own: a bare Debian has no program of that name.
+        let kill = format!("kill {signal} {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status()?;
         if !sent.success() {
             bail!("{} takes no signal", self.name);
         }
         Ok(())
     }
 
-    /// Ends it at once.
+    /// Kills it as `kill -9` does: it has no time for a last word.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -247,8 +241,7 @@ impl Planes {
         let socket = folder.join("media.sock");
         let apart = format!("apart = true\nsocket = {socket:?}\n");
         let site = Site::alone(core);
-        let text =
-            gatehouse_config(folder, &site, WIDE_LIMITS, web, management, media, &apart);
+        let text = gatehouse_config(folder, &site, WIDE_LIMITS, web, management, media, &apart);
         std::fs::write(&config, text)?;
         let mut planes = Planes {
             web,
@@ -287,13 +280,13 @@ impl Planes {
     }
 
     /// `kill -9` of the media process.
-    pub(crate) fn kill_media(&mut self) -> Result<()> {
-        self.media.take().map_or(Ok(()), Program::kill)
+    pub(crate) fn kill_media(&mut self) {
+        self.media.take().iter_mut().for_each(Program::kill);
     }
 
     /// `kill -9` of the control process.
-    pub(crate) fn kill_control(&mut self) -> Result<()> {
-        self.control.take().map_or(Ok(()), Program::kill)
+    pub(crate) fn kill_control(&mut self) {
+        self.control.take().iter_mut().for_each(Program::kill);
     }
 
     /// Where call records are written.

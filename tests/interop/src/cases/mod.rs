@@ -113,6 +113,13 @@ pub const GROUPS: &[Group] = &[
         way: Way::Mw,
         cases: MW_CASES,
     },
+    Group {
+        name: "planes",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::Gm,
+        cases: PLANES_CASES,
+    },
 ];
 
 /// Writes `tests/fixtures/jssip-3.13.8/calls.json`; run by `--record` alone.
@@ -198,6 +205,18 @@ const MW_CASES: &[Case] = &[
     Case {
         name: "hold-by-telephone",
         run: dialogs::hold_by_telephone,
+    },
+];
+
+/// What a call lives through when media is a process of its own.
+const PLANES_CASES: &[Case] = &[
+    Case {
+        name: "control-killed",
+        run: network::control_killed,
+    },
+    Case {
+        name: "media-killed",
+        run: network::media_killed,
     },
 ];
 

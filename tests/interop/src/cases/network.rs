@@ -111,6 +111,52 @@ pub(super) fn ice_restarted(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+pub(super) fn control_killed(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    stage.lab.gateway_apart()?;
+    let mut dora = established(stage)?;
+    stage.lab.browser.forget();
+    stage.lab.gateway()?.kill_control();
+    stage.wait("alice", "disconnected")?;
+    talk(stage, &dora).context("while nobody steers the call")?;
+    stage.lab.gateway()?.start_control()?;
+    let browser = &stage.lab.browser;
+    browser.wait("alice", "connected", RECONNECTING)?;
+    browser
+        .wait("alice", "registered", RECONNECTING)
+        .context("again")?;
+    talk(stage, &dora).context("after the restart")?;
+
+    dora.hold()?;
+    let hold = stage.wait("alice", "hold")?;
+    ensure!(hold["originator"] == "remote", "{hold}");
+    dora.resume()?;
+    stage.wait("alice", "unhold")?;
+    talk(stage, &dora).context("after the far end's hold")?;
+    stage.tell("alice", "hold")?;
+    stage.wait("alice", "hold")?;
+    stage.tell("alice", "hangup")?;
+    stage.wait("alice", "ended")?;
+    dora.wait("CALL_CLOSED", PATIENCE)?;
+    Ok(())
+}
+
+pub(super) fn media_killed(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    stage.lab.gateway_apart()?;
+    let mut dora = established(stage)?;
+    stage.lab.gateway()?.kill_media();
+    let ended = stage.wait("alice", "ended")?;
+    ensure!(ended["originator"] == "remote", "{ended}");
+    dora.wait("CALL_CLOSED", PATIENCE)?;
+    stage.lab.gateway()?.start_media()?;
+    stage.call("alice", "dora")?;
+    let event = stage.wait_for_any("alice", &["confirmed", "failed"])?;
+    ensure!(event["event"] == "confirmed", "{event}");
+    talk(stage, &dora)?;
+    stage.tell("alice", "hangup")?;
+    dora.wait("CALL_CLOSED", PATIENCE)?;
+    Ok(())
+}
+
 pub(super) fn gateway_leaves(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let mut dora = established(stage)?;
     ensure!(stage.lab.stop_gateway(), "the gateway had to be killed");
@@ -127,6 +173,9 @@ pub(super) fn gateway_leaves(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 
 /// After this the gateway takes a silent browser for gone.
 const CONSENT: Duration = Duration::from_secs(20);
+
+/// Clients try again after 2 to 30 s, with growing pauses.
+const RECONNECTING: Duration = Duration::from_secs(40);
 
 /// Long enough for 5 % to be counted.
 const LISTEN: Duration = Duration::from_secs(8);
