@@ -1,28 +1,27 @@
-//! The table of calls: which call a message belongs to, whose it is, and the world as
-//! one call sees it.
+//! The table of calls: which call a message belongs to, and whose it is.
+
+mod kept;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use iq::{Command, Leg, Now, Reply, SessionId};
-use rand_chacha::ChaCha20Rng;
-use serde::{Deserialize, Serialize};
+use iq::{Command, Leg, Reply, SessionId};
 
-use crate::config::{CallConfig, ServiceConfig, TenantId};
-use crate::crossing;
+use crate::config::TenantId;
 use crate::deadlines::Deadlines;
-use crate::event::{EndReason, Event};
-use crate::kept::Clock;
-use crate::link::{Link, Owner};
+use crate::event::EndReason;
+use crate::link::Link;
 use crate::message::headers::Replaces;
-use crate::message::{
-    HeaderName, Headers, Method, NameAddr, Params, Request, Response, StatusCode, Uri,
-};
+use crate::message::{Params, Request, Response, StatusCode, Uri};
 use crate::reach::Hop;
-use crate::registration::{Binding, BindingId, ImsPath, Registrations};
-use crate::session::{KeptSession, Outside, Session, Target};
+use crate::registration::{BindingId, Registrations};
+use crate::session::{Session, Target};
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
 use crate::visited::Visited;
+
+pub(crate) use kept::KeptCall;
+use view::View;
 
 /// Every call.
 #[derive(Debug)]
@@ -438,97 +437,6 @@ impl Sessions {
     }
 }
 
-/// Over a restart of the control plane.
-impl Sessions {
-    /// The calls that may have changed since the last time.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<SessionId> {
-        std::mem::take(&mut self.touched)
-    }
-
-    /// Has every call looked at again.
-    pub(crate) fn touch_all(&mut self) {
-        self.touched.extend(self.table.keys());
-    }
-
-    /// What is to be kept of a call; none unless it is up.
-    pub(crate) fn record(&self, id: SessionId, clock: &Clock) -> Option<KeptCall> {
-        let entry = self.table.get(&id)?;
-        Some(KeptCall {
-            binding: entry.binding.0,
-            visited: entry.visited.clone(),
-            hop: entry.hop,
-            session: entry.session.record(clock)?,
-        })
-    }
-
-    /// Takes up a call of an earlier life. No if its registration is not there any more.
-    pub(crate) fn restore(
-        &mut self,
-        kept: KeptCall,
-        link: &mut Link,
-        registrations: &Registrations,
-    ) -> bool {
-        let (id, binding) = (kept.session.id, BindingId(kept.binding));
-        let Some(tenant) = registrations.get(binding).map(Binding::tenant) else {
-            return false;
-        };
-        if self.table.contains_key(&id) {
-            return false;
-        }
-        let clock = link.clock;
-        let mut view = View {
-            session: id,
-            tenant,
-            visited: kept.visited.as_ref(),
-            binding,
-            hop: kept.hop,
-            link,
-            registrations,
-        };
-        let Some(session) = Session::restore(kept.session, &clock, &mut view) else {
-            return false;
-        };
-        let entry = Entry {
-            session,
-            tenant,
-            visited: kept.visited,
-            binding,
-            tags: Vec::new(),
-            hop: kept.hop,
-        };
-        self.insert(id, entry);
-        self.unaudited.insert(id);
-        self.audit_by = Some(link.instant() + AUDIT_PATIENCE);
-        self.tidy(id);
-        true
-    }
-
-    /// Media says what it holds: calls of an earlier life that it does not hold are over.
-    fn handle_audit(&mut self, held: &[SessionId], link: &mut Link, registrations: &Registrations) {
-        self.audit_by = None;
-        for id in std::mem::take(&mut self.unaudited) {
-            if !held.contains(&id) {
-                self.with(id, link, registrations, |session, view| {
-                    session.end(EndReason::MediaFailed, view);
-                });
-            }
-        }
-    }
-}
-
-/// What is kept of a call over a restart.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct KeptCall {
-    binding: u64,
-    /// What is said of it in the core, where the box is a part of that.
-    #[serde(default)]
-    visited: Option<Visited>,
-    /// The server that it went or came through.
-    #[serde(default)]
-    hop: Option<Hop>,
-    session: KeptSession,
-}
-
 /// What a call begins with.
 #[derive(Debug)]
 pub(crate) struct NewCall {
@@ -544,166 +452,6 @@ pub(crate) struct NewCall {
     pub(crate) callee: Target,
 }
 
-/// The world as one call sees it.
-struct View<'a> {
-    session: SessionId,
-    tenant: TenantId,
-    visited: Option<&'a Visited>,
-    binding: BindingId,
-    hop: Option<Hop>,
-    link: &'a mut Link,
-    registrations: &'a Registrations,
-}
-
-impl View<'_> {
-    fn binding(&self) -> Option<&Binding> {
-        self.registrations.get(self.binding)
-    }
-
-    /// The way of a request: what belongs to a call goes where its route set leads, and
-    /// stays with the server that the call went through.
-    fn ims_path(&self, request: &Request) -> Option<ImsPath> {
-        let path = self.binding()?.ims_path(&self.link.config)?;
-        if begins_a_call(request) {
-            return Some(path);
-        }
-        let own = self.hop.unwrap_or(path.hop());
-        let hop = self.link.reach.follow(self.tenant, own, request);
-        Some(ImsPath {
-            remote: hop.address,
-            transport: hop.transport,
-            ..path
-        })
-    }
-}
-
-impl Outside for View<'_> {
-    fn now(&self) -> Now {
-        self.link.now()
-    }
-
-    fn rng(&mut self) -> &mut ChaCha20Rng {
-        &mut self.link.rng
-    }
-
-    fn config(&self) -> &CallConfig {
-        &self.link.config.calls
-    }
-
-    fn services(&self) -> &ServiceConfig {
-        &self.link.config.tenant(self.tenant).services
-    }
-
-    fn gates_early_media(&self) -> bool {
-        let tenant = self.link.config.tenant(self.tenant);
-        tenant.profile.mw().is_some_and(|mw| mw.gates_early_media)
-    }
-
-    fn is_reachable(&self, leg: Leg) -> bool {
-        let binding = self.binding();
-        match leg {
-            Leg::Access => binding.and_then(Binding::flow).is_some(),
-            Leg::Ims => binding
-                .and_then(|it| it.ims_path(&self.link.config))
-                .is_some(),
-        }
-    }
-
-    fn contact(&self, leg: Leg) -> NameAddr {
-        crossing::contact(self.link, self.binding(), leg)
-    }
-
-    fn send_request(&mut self, leg: Leg, mut request: Request) -> Option<ClientTransactionId> {
-        if !request.headers.has(&HeaderName::MaxForwards) {
-            request.headers.push(HeaderName::MaxForwards, MAX_FORWARDS);
-        }
-        let owner = Owner::Session(self.session, leg);
-        match leg {
-            Leg::Access => {
-                let flow = self.binding()?.flow()?;
-                Some(self.link.send_to_flow(owner, flow, request))
-            }
-            Leg::Ims => {
-                let path = self.ims_path(&request)?;
-                if let Some(visited) = self.visited {
-                    visited.dress_request(&request.method, &mut request.headers);
-                    return Some(self.link.send_by_route(owner, &path, request));
-                }
-                let user = self.binding().and_then(Binding::kept_user).cloned();
-                let tenant = begins_a_call(&request).then_some(self.tenant);
-                let link = &mut self.link;
-                Some(match (user, tenant) {
-                    (Some(user), _) => {
-                        link.send_on_behalf(self.session, tenant, &path, request, user)
-                    }
-                    (None, Some(tenant)) => link.send_call(owner, tenant, &path, request),
-                    (None, None) => link.send_to_ims(owner, &path, request),
-                })
-            }
-        }
-    }
-
-    fn send_ack(&mut self, leg: Leg, mut request: Request) {
-        if !request.headers.has(&HeaderName::MaxForwards) {
-            request.headers.push(HeaderName::MaxForwards, MAX_FORWARDS);
-        }
-        let flow = self.binding().and_then(Binding::flow);
-        let path = self.ims_path(&request);
-        match (leg, flow, path) {
-            (Leg::Access, Some(flow), _) => self.link.acknowledge_to_flow(flow, request),
-            (Leg::Ims, _, Some(path)) if self.visited.is_some() => {
-                self.link.acknowledge_by_route(&path, request);
-            }
-            (Leg::Ims, _, Some(path)) => {
-                self.link.match_ack(self.session, &mut request);
-                self.link.acknowledge_to_ims(&path, request);
-            }
-            (Leg::Access | Leg::Ims, _, _) => {} // Nobody is there; the 2xx will come again.
-        }
-    }
-
-    fn cancel(&mut self, invite: ClientTransactionId, headers: Headers) {
-        self.link.cancel(invite, &headers);
-    }
-
-    fn respond(&mut self, leg: Leg, transaction: ServerTransactionId, mut response: Response) {
-        if let Some(visited) = self.visited.filter(|_| leg == Leg::Ims) {
-            visited.dress_response(&mut response);
-        }
-        self.link.respond(transaction, response);
-    }
-
-    fn carry(&self, towards: Leg, headers: &Headers) -> Headers {
-        self.link.policies.carry(self.tenant, headers, towards)
-    }
-
-    fn iq(&mut self, command: Command) {
-        self.link.iq(command);
-    }
-
-    fn event(&mut self, mut event: Event) {
-        if let Event::CallEnded(record) = &mut event {
-            record.charging = self.visited.map(Visited::charging);
-        }
-        let counters = &mut self.link.counters;
-        match &event {
-            Event::CallStarted {
-                from: Leg::Access, ..
-            } => counters.calls_from_access += 1,
-            Event::CallStarted { from: Leg::Ims, .. } => counters.calls_from_ims += 1,
-            Event::CallAnswered { .. } => counters.calls_answered += 1,
-            _ => {}
-        }
-        self.link.event(event);
-    }
-}
-
-/// An INVITE outside a dialog, RFC 3261 §13.
-fn begins_a_call(request: &Request) -> bool {
-    let is_in_dialog = || request.headers.to().is_ok_and(|to| to.tag().is_some());
-    request.method == Method::Invite && !is_in_dialog()
-}
-
 fn session_of(reply: &Reply) -> Option<SessionId> {
     match reply {
         Reply::Reserved(reserved) => Some(reserved.session),
@@ -717,9 +465,3 @@ fn session_of(reply: &Reply) -> Option<SessionId> {
         Reply::Audited { .. } => None,
     }
 }
-
-/// How long the media plane may be away when the control plane starts.
-const AUDIT_PATIENCE: Duration = Duration::from_secs(15);
-
-/// RFC 3261 §8.1.1.6.
-const MAX_FORWARDS: u32 = 70;

@@ -20,7 +20,7 @@ use crate::message::{Header, HeaderName, Headers};
 /// The rules that hold for one kind of peer, with the operator's additions.
 #[derive(Debug)]
 pub struct Policy {
-    rows: &'static [Row],
+    rows: Vec<&'static Row>,
     passed: BTreeSet<String>,
 }
 
@@ -90,11 +90,16 @@ impl Policy {
     #[must_use]
     pub fn of(tenant: &Tenant) -> Self {
         let names = tenant.passed_headers.iter();
+        let differences: &'static [Row] = match tenant.profile {
+            Profile::Gm => &[],
+            Profile::Mw(_) => &mw::DIFFERENCES,
+        };
+        let as_it_is_here = |row: &'static Row| {
+            let other = differences.iter().find(|it| it.header == row.header);
+            other.unwrap_or(row)
+        };
         Policy {
-            rows: match tenant.profile {
-                Profile::Gm => &gm::ROWS,
-                Profile::Mw(_) => &mw::ROWS,
-            },
+            rows: gm::ROWS.iter().map(as_it_is_here).collect(),
             passed: names.map(|name| name.to_ascii_lowercase()).collect(),
         }
     }
@@ -120,8 +125,8 @@ impl Policy {
 
     /// The whole table.
     #[must_use]
-    pub fn rows(&self) -> &'static [Row] {
-        self.rows
+    pub fn rows(&self) -> &[&'static Row] {
+        &self.rows
     }
 
     fn rule(&self, name: &HeaderName, towards: Leg) -> Rule {

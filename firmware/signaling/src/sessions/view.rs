@@ -1,0 +1,178 @@
+//! The world as one call sees it: its user, its tenant, and the way out.
+
+use iq::{Command, Leg, Now, SessionId};
+use rand_chacha::ChaCha20Rng;
+
+use crate::config::{CallConfig, ServiceConfig, TenantId};
+use crate::crossing;
+use crate::event::Event;
+use crate::link::{Link, Owner};
+use crate::message::{HeaderName, Headers, Method, NameAddr, Request, Response};
+use crate::reach::Hop;
+use crate::registration::{Binding, BindingId, ImsPath, Registrations};
+use crate::session::Outside;
+use crate::transaction::{ClientTransactionId, ServerTransactionId};
+use crate::visited::Visited;
+
+/// The world of one call.
+pub(super) struct View<'a> {
+    pub(super) session: SessionId,
+    pub(super) tenant: TenantId,
+    pub(super) visited: Option<&'a Visited>,
+    pub(super) binding: BindingId,
+    pub(super) hop: Option<Hop>,
+    pub(super) link: &'a mut Link,
+    pub(super) registrations: &'a Registrations,
+}
+
+impl View<'_> {
+    fn binding(&self) -> Option<&Binding> {
+        self.registrations.get(self.binding)
+    }
+
+    /// The way of a request: what belongs to a call goes where its route set leads, and
+    /// stays with the server that the call went through.
+    fn ims_path(&self, request: &Request) -> Option<ImsPath> {
+        let path = self.binding()?.ims_path(&self.link.config)?;
+        if begins_a_call(request) {
+            return Some(path);
+        }
+        let own = self.hop.unwrap_or(path.hop());
+        let hop = self.link.reach.follow(self.tenant, own, request);
+        Some(ImsPath {
+            remote: hop.address,
+            transport: hop.transport,
+            ..path
+        })
+    }
+}
+
+impl Outside for View<'_> {
+    fn now(&self) -> Now {
+        self.link.now()
+    }
+
+    fn rng(&mut self) -> &mut ChaCha20Rng {
+        &mut self.link.rng
+    }
+
+    fn config(&self) -> &CallConfig {
+        &self.link.config.calls
+    }
+
+    fn services(&self) -> &ServiceConfig {
+        &self.link.config.tenant(self.tenant).services
+    }
+
+    fn gates_early_media(&self) -> bool {
+        let tenant = self.link.config.tenant(self.tenant);
+        tenant.profile.mw().is_some_and(|mw| mw.gates_early_media)
+    }
+
+    fn is_reachable(&self, leg: Leg) -> bool {
+        let binding = self.binding();
+        match leg {
+            Leg::Access => binding.and_then(Binding::flow).is_some(),
+            Leg::Ims => binding
+                .and_then(|it| it.ims_path(&self.link.config))
+                .is_some(),
+        }
+    }
+
+    fn contact(&self, leg: Leg) -> NameAddr {
+        crossing::contact(self.link, self.binding(), leg)
+    }
+
+    fn send_request(&mut self, leg: Leg, mut request: Request) -> Option<ClientTransactionId> {
+        if !request.headers.has(&HeaderName::MaxForwards) {
+            request.headers.push(HeaderName::MaxForwards, MAX_FORWARDS);
+        }
+        let owner = Owner::Session(self.session, leg);
+        match leg {
+            Leg::Access => {
+                let flow = self.binding()?.flow()?;
+                Some(self.link.send_to_flow(owner, flow, request))
+            }
+            Leg::Ims => {
+                let path = self.ims_path(&request)?;
+                if let Some(visited) = self.visited {
+                    visited.dress_request(&request.method, &mut request.headers);
+                    return Some(self.link.send_by_route(owner, &path, request));
+                }
+                let user = self.binding().and_then(Binding::kept_user).cloned();
+                let tenant = begins_a_call(&request).then_some(self.tenant);
+                let link = &mut self.link;
+                Some(match (user, tenant) {
+                    (Some(user), _) => {
+                        link.send_on_behalf(self.session, tenant, &path, request, user)
+                    }
+                    (None, Some(tenant)) => link.send_call(owner, tenant, &path, request),
+                    (None, None) => link.send_to_ims(owner, &path, request),
+                })
+            }
+        }
+    }
+
+    fn send_ack(&mut self, leg: Leg, mut request: Request) {
+        if !request.headers.has(&HeaderName::MaxForwards) {
+            request.headers.push(HeaderName::MaxForwards, MAX_FORWARDS);
+        }
+        let flow = self.binding().and_then(Binding::flow);
+        let path = self.ims_path(&request);
+        match (leg, flow, path) {
+            (Leg::Access, Some(flow), _) => self.link.acknowledge_to_flow(flow, request),
+            (Leg::Ims, _, Some(path)) if self.visited.is_some() => {
+                self.link.acknowledge_by_route(&path, request);
+            }
+            (Leg::Ims, _, Some(path)) => {
+                self.link.match_ack(self.session, &mut request);
+                self.link.acknowledge_to_ims(&path, request);
+            }
+            (Leg::Access | Leg::Ims, _, _) => {} // Nobody is there; the 2xx will come again.
+        }
+    }
+
+    fn cancel(&mut self, invite: ClientTransactionId, headers: Headers) {
+        self.link.cancel(invite, &headers);
+    }
+
+    fn respond(&mut self, leg: Leg, transaction: ServerTransactionId, mut response: Response) {
+        if let Some(visited) = self.visited.filter(|_| leg == Leg::Ims) {
+            visited.dress_response(&mut response);
+        }
+        self.link.respond(transaction, response);
+    }
+
+    fn carry(&self, towards: Leg, headers: &Headers) -> Headers {
+        self.link.policies.carry(self.tenant, headers, towards)
+    }
+
+    fn iq(&mut self, command: Command) {
+        self.link.iq(command);
+    }
+
+    fn event(&mut self, mut event: Event) {
+        if let Event::CallEnded(record) = &mut event {
+            record.charging = self.visited.map(Visited::charging);
+        }
+        let counters = &mut self.link.counters;
+        match &event {
+            Event::CallStarted {
+                from: Leg::Access, ..
+            } => counters.calls_from_access += 1,
+            Event::CallStarted { from: Leg::Ims, .. } => counters.calls_from_ims += 1,
+            Event::CallAnswered { .. } => counters.calls_answered += 1,
+            _ => {}
+        }
+        self.link.event(event);
+    }
+}
+
+/// An INVITE outside a dialog, RFC 3261 §13.
+fn begins_a_call(request: &Request) -> bool {
+    let is_in_dialog = || request.headers.to().is_ok_and(|to| to.tag().is_some());
+    request.method == Method::Invite && !is_in_dialog()
+}
+
+/// RFC 3261 §8.1.1.6.
+const MAX_FORWARDS: u32 = 70;
