@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use iq::Private;
 
+use crate::auth::AuthConfig;
 use crate::id::SipTransport;
 use crate::sdp::CodecPolicy;
 
 pub use mw::{ForeignIdentity, MwConfig};
 pub use services::{PreconditionPolicy, ServiceConfig};
-pub use tenant::{Login, PrivateIdentityRule, Profile, RegistrationConfig, Tenant, TenantId};
+pub use tenant::{
+    Login, PrivateIdentityRule, Profile, RegistrationConfig, Tenant, TenantId, TokenLogin,
+};
 
 /// The settings of the whole control plane.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Config {
     /// Seals the flow tokens in Path. What was registered before the box started anew is
     /// still reached by it; without one the box makes a key of its own at each start.
     pub flow_key: Option<Private<[u8; 32]>>,
+    /// Who is believed about users who log in by access token.
+    pub auth: AuthConfig,
     /// WebSocket connections.
     pub flows: FlowConfig,
     /// Calls.
@@ -54,6 +59,7 @@ impl Config {
             access_host: HostName::parse("gatehouse.invalid")
                 .expect("a literal that is a host name"),
             flow_key: None,
+            auth: AuthConfig::default(),
             flows: FlowConfig::default(),
             calls: CallConfig::default(),
             guard: GuardConfig::default(),

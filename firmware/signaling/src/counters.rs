@@ -14,6 +14,8 @@ iq::counters! {
         pub registrations_in_grace: u64,
         /// Gauge: ports held towards the IMS.
         pub endpoints: u64,
+        /// Gauge: identities of pools that are lent.
+        pub identities_lent: u64,
         /// Gauge: calls.
         pub sessions: u64,
         /// Gauge: subscriptions.
@@ -105,6 +107,14 @@ iq::counters! {
         pub deregistered_by_grace: u64,
         /// Registrations that the core ended.
         pub deregistered_by_core: u64,
+        /// Registrations ended because their token was revoked.
+        pub registrations_revoked: u64,
+        /// Questions to identity providers without a usable answer.
+        pub providers_unanswered: u64,
+        /// Tickets given for tokens.
+        pub tickets_given: u64,
+        /// Connections with a ticket that was worth nothing, and pages that got none.
+        pub tickets_refused: u64,
         /// De-registrations by the box that the core challenged: they end by expiring.
         pub deregistrations_unconfirmed: u64,
 

@@ -51,6 +51,12 @@ impl<K: Copy + Ord> Deadlines<K> {
     }
 }
 
+impl<K: Copy + Ord> Default for Deadlines<K> {
+    fn default() -> Self {
+        Deadlines::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

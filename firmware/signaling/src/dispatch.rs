@@ -40,6 +40,18 @@ impl Signaling {
             }
             Input::FlowMessage { flow, bytes } => self.take_flow_message(flow, &bytes),
             Input::FlowClosed { flow } => self.forget_flow(flow),
+            Input::FlowToken { flow, token } => self.take_flow_token(flow, token),
+            Input::FlowTicket { flow, ticket } => self.take_flow_ticket(flow, &ticket),
+            Input::TicketWanted { ticket, token } => {
+                let now = self.link.now();
+                self.logins.handle_ticket_wanted(ticket, token, now);
+            }
+            Input::Fetched { query, result } => {
+                let now = self.link.now();
+                self.logins
+                    .handle_fetched(query, result, now, &mut self.link.rng);
+            }
+            Input::EndRegistrations { identity } => self.end_registrations(&identity),
             Input::Opened { endpoint, local } => match self.link.reach.tenant_of_prober(endpoint) {
                 Some(tenant) => {
                     let reach = &mut self.link.reach;
@@ -120,7 +132,7 @@ impl Signaling {
                 self.apply(change);
             } else if let Some((flow, closing)) = self.closings.pop_front() {
                 self.close(flow, closing);
-            } else {
+            } else if !self.settle_logins() {
                 break;
             }
         }
@@ -232,6 +244,7 @@ impl Signaling {
             } => self.take_failure(transaction, failure),
             Tx::Ack { peer, request } => self.take_ack(&peer, &request),
             Tx::Cancelled { invite, request } => {
+                self.cancel_waiting(invite);
                 let (link, registrations) = (&mut self.link, &self.registrations);
                 self.sessions
                     .handle_cancelled(invite, &request, link, registrations);
@@ -362,14 +375,7 @@ impl Signaling {
         request: Request,
     ) -> Result<(), Rejection> {
         if request.method == Method::Register {
-            #[cfg(test)]
-            let user = self.proven.get(&flow).cloned();
-            #[cfg(not(test))]
-            let user = None;
-            let (is_secure, source) = (self.flows.is_secure(flow), self.flows.source(flow));
-            let (from, link) = ((flow, source), &mut self.link);
-            self.registrations
-                .handle_register(from, is_secure, transaction, request, user, link);
+            self.take_register(transaction, flow, request);
             return Ok(());
         }
         if request.method == Method::Invite
@@ -381,6 +387,19 @@ impl Signaling {
         if !self.flows.is_registered(flow) {
             return Err(Rejection::Unregistered);
         }
+        match self.check_token(transaction, flow, request)? {
+            Some(request) => self.take_own_request(transaction, flow, request),
+            None => Ok(()), // It goes on when its token was looked at.
+        }
+    }
+
+    /// A request of a connection that speaks for its own user.
+    pub(crate) fn take_own_request(
+        &mut self,
+        transaction: ServerTransactionId,
+        flow: FlowId,
+        request: Request,
+    ) -> Result<(), Rejection> {
         match (&request.method, dialog_tag(&request)) {
             (_, Some(tag)) => self.take_in_dialog(transaction, &Peer::Flow(flow), &tag, request),
             (Method::Options, None) if !self.is_about_another(flow, &request) => {
@@ -433,7 +452,7 @@ impl Signaling {
         Ok(())
     }
 
-    fn turn_away(
+    pub(crate) fn turn_away(
         &mut self,
         transaction: ServerTransactionId,
         peer: &Peer,
@@ -486,7 +505,9 @@ impl Signaling {
                 let (link, registrations) = (&mut self.link, &self.registrations);
                 self.sessions.handle_back(binding, link, registrations);
             }
+            Change::Proven(binding) => self.note_proven(binding),
             Change::Ended(binding, cause) => {
+                self.logins.handle_ended(binding);
                 let reason = match cause {
                     DeregistrationCause::Shutdown => EndReason::Shutdown,
                     _ => EndReason::RegistrationEnded,
@@ -523,13 +544,18 @@ impl Signaling {
                 counters.flows_flooded += 1;
             }
             Closing::Superseded => counters.flows_superseded += 1,
-            Closing::Idle | Closing::Full | Closing::Restart | Closing::Deregistered => {}
+            Closing::Idle
+            | Closing::BadTicket
+            | Closing::Dismissed
+            | Closing::Full
+            | Closing::Restart => {}
         }
     }
 
     fn forget_flow(&mut self, flow: FlowId) {
         if self.flows.handle_closed(flow) {
             self.link.counters.flows_closed += 1;
+            self.logins.handle_flow_closed(flow);
             let now = self.link.instant();
             self.link
                 .transactions

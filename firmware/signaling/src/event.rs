@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use iq::{Leg, PayloadFormat, Private, SessionId, SessionReport, UnixTime};
 
-use crate::auth::AuthenticationFailure;
+use crate::auth::{AuthenticationFailure, FetchFailure, TokenRefusal};
 use crate::guard::dial_plan::Barred;
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
@@ -99,6 +99,20 @@ pub enum Event {
         /// How it stands now.
         standing: Standing,
     },
+    /// An identity provider does not answer, or nothing usable.
+    ProviderSilent {
+        /// The issuer's name.
+        issuer: String,
+        /// How many times in a row.
+        times: u32,
+        /// Why, if there was no answer at all.
+        failure: Option<FetchFailure>,
+    },
+    /// A registered user's token is not good any more.
+    TokenRevoked {
+        /// What is wrong with it.
+        refusal: TokenRefusal,
+    },
     /// An INVITE for a new call was taken.
     CallStarted {
         /// The call.
@@ -157,6 +171,21 @@ pub enum RegistrationFailure {
     /// The domain is not served here.
     #[error("the domain is not served here")]
     ForeignDomain,
+    /// There is no access token where one is needed.
+    #[error("no access token")]
+    TokenMissing,
+    /// The access token is not believed.
+    #[error("{0}")]
+    Token(TokenRefusal),
+    /// The token's user is not whom he wants to register as.
+    #[error("the token is for another identity")]
+    ForeignIdentity,
+    /// The core challenges a user for whom this box vouches.
+    #[error(
+        "the core refused trusted node authentication: it must take the box's word for its \
+         users (TS 33.203 Annex U)"
+    )]
+    CoreDistrusts,
     /// The box is out of ports or registrations.
     #[error("out of capacity")]
     NoCapacity,
@@ -192,6 +221,12 @@ pub enum DeregistrationCause {
     /// The browser did not come back in time.
     #[error("the browser did not come back")]
     GraceEnded,
+    /// The user's token was revoked.
+    #[error("the token was revoked")]
+    TokenRevoked,
+    /// The administrator ended it.
+    #[error("ended by the administrator")]
+    Administrator,
     /// The core refused a refresh.
     #[error("the core refused the refresh")]
     Core,
@@ -233,6 +268,9 @@ pub enum Breach {
     /// An identity that is not the user's own.
     #[error("identity that is not the user's own")]
     ForeignIdentity,
+    /// A token that is another user's.
+    #[error("token of another user")]
+    ForeignToken,
     /// More than a limit allows.
     #[error("limit exceeded")]
     Flood,

@@ -61,8 +61,10 @@ pub(crate) enum Closing {
     Flood,
     /// The browser came back on another connection.
     Superseded,
-    /// The core ended the registration.
-    Deregistered,
+    /// The ticket in its URL is worth nothing.
+    BadTicket,
+    /// Its registration was ended, by the core or by the box.
+    Dismissed,
     /// No room for one more.
     Full,
     /// The box is stopping; the client should come back with jitter.
@@ -75,9 +77,9 @@ impl Closing {
             Closing::FailedRequests | Closing::MalformedMessages | Closing::Flood => 1008,
             Closing::Restart => 1012,
             Closing::Full => 1013,
-            Closing::Unauthenticated | Closing::Idle => 4001,
+            Closing::Unauthenticated | Closing::Idle | Closing::BadTicket => 4001,
             Closing::Superseded => 4002,
-            Closing::Deregistered => 4003,
+            Closing::Dismissed => 4003,
         }
     }
 
@@ -89,7 +91,8 @@ impl Closing {
             Closing::MalformedMessages => "too many malformed messages",
             Closing::Flood => "too many messages",
             Closing::Superseded => "registered on another connection",
-            Closing::Deregistered => "the network ended the registration",
+            Closing::BadTicket => "the ticket is not valid",
+            Closing::Dismissed => "the registration was ended",
             Closing::Full => "too many connections",
             Closing::Restart => "the gateway restarts",
         }

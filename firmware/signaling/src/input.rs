@@ -6,9 +6,10 @@ use bytes::Bytes;
 use iq::Private;
 
 use crate::auth::digest::Answer;
-use crate::auth::{AuthenticationFailure, AuthenticationId};
+use crate::auth::{AuthenticationFailure, AuthenticationId, FetchFailure, FetchId, Fetched, Token};
 use crate::guard::Pressure;
-use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
+use crate::id::{EndpointId, FlowId, QueryId, SipTransport, TicketId};
+use crate::identity::PublicIdentity;
 use crate::kept::WriteId;
 use crate::reach::Resolution;
 
@@ -95,6 +96,40 @@ pub enum Input {
     },
     /// The store was lost and can be written to again: everything is to be kept anew.
     KeepAgain,
+    /// A WebSocket that is just open brought an access token in its handshake.
+    FlowToken {
+        /// Which one.
+        flow: FlowId,
+        /// The token.
+        token: Token,
+    },
+    /// A WebSocket that is just open brought a ticket in its URL.
+    FlowTicket {
+        /// Which one.
+        flow: FlowId,
+        /// The ticket.
+        ticket: Private<String>,
+    },
+    /// A page wants a ticket for its token; answered by
+    /// [`Output::Ticket`](crate::Output::Ticket).
+    TicketWanted {
+        /// The question's name.
+        ticket: TicketId,
+        /// Its token.
+        token: Token,
+    },
+    /// Answers [`Output::Fetch`](crate::Output::Fetch).
+    Fetched {
+        /// Which question.
+        query: FetchId,
+        /// What came, or why nothing did.
+        result: Result<Fetched, FetchFailure>,
+    },
+    /// The administrator ends every registration of a user.
+    EndRegistrations {
+        /// Whose.
+        identity: PublicIdentity,
+    },
     /// The media plane answers or reports.
     Iq(iq::Reply),
     /// Take no new calls and let calls end; then everybody is de-registered and

@@ -22,6 +22,7 @@ pub mod identity;
 mod input;
 mod kept;
 mod link;
+mod logins;
 pub mod message;
 mod output;
 pub mod policy;
@@ -48,7 +49,7 @@ use rand_chacha::ChaCha20Rng;
 pub use config::Config;
 pub use counters::Counters;
 pub use event::Event;
-pub use id::{EndpointId, FlowId, QueryId, SipTransport};
+pub use id::{EndpointId, FlowId, QueryId, SipTransport, TicketId};
 pub use input::{Input, OpenFailure};
 pub use kept::{RecordKey, RecordKind, Restored, WriteId};
 pub use output::{EndpointKind, Output};
@@ -56,6 +57,7 @@ pub use output::{EndpointKind, Output};
 use exchange::Exchanges;
 use flow::{Closing, Flows};
 use link::Link;
+use logins::Logins;
 use reach::Standing;
 use registration::Registrations;
 use sessions::Sessions;
@@ -71,12 +73,10 @@ pub struct Signaling {
     sessions: Sessions,
     exchanges: Exchanges,
     subscriptions: Subscriptions,
+    logins: Logins,
     /// Connections that are closed once everything before is said.
     closings: VecDeque<(FlowId, Closing)>,
     phase: Phase,
-    /// Who has proved himself on a connection.
-    #[cfg(test)]
-    proven: std::collections::BTreeMap<FlowId, auth::ProvenUser>,
 }
 
 impl Signaling {
@@ -92,10 +92,9 @@ impl Signaling {
             sessions: Sessions::new(epoch),
             exchanges: Exchanges::default(),
             subscriptions: Subscriptions::new(),
+            logins: Logins::new(&link.config.auth),
             closings: VecDeque::new(),
             phase: Phase::Serving,
-            #[cfg(test)]
-            proven: std::collections::BTreeMap::new(),
             link,
         }
     }
@@ -120,6 +119,7 @@ impl Signaling {
             self.registrations.handle_resolved(tenant, &mut self.link);
         }
         self.settle();
+        self.logins.handle_timeout(now);
         self.registrations.handle_timeout(&mut self.link);
         self.sessions
             .handle_timeout(&mut self.link, &self.registrations);
@@ -148,11 +148,18 @@ impl Signaling {
             self.sessions.poll_timeout(),
             self.subscriptions.poll_timeout(),
             self.flows.poll_timeout(),
+            self.logins.poll_timeout(),
             self.phase.deadline(),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// How many registrations a user has.
+    #[must_use]
+    pub fn registrations_of(&self, identity: &identity::PublicIdentity) -> usize {
+        self.registrations.of_identity(identity).len()
     }
 
     /// What was counted so far.
@@ -176,6 +183,7 @@ impl Signaling {
             next_hops_suspect: gauge(self.link.reach.count(Standing::Suspect)),
             next_hops_down: gauge(self.link.reach.count(Standing::Down)),
             subscriptions: gauge(self.subscriptions.len()),
+            identities_lent: gauge(self.logins.lent(self.link.instant())),
             ..self.link.counters
         };
     }

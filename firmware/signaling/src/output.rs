@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use iq::Private;
 
-use crate::auth::{AuthenticationId, digest};
+use crate::auth::{AuthenticationId, FetchId, FetchRequest, TokenRefusal, digest};
 use crate::config::TenantId;
 use crate::event::Event;
-use crate::id::{EndpointId, FlowId, QueryId, SipTransport};
+use crate::id::{EndpointId, FlowId, QueryId, SipTransport, TicketId};
 use crate::identity::PrivateIdentity;
 use crate::kept::{RecordKey, WriteId};
 use crate::reach::Question;
@@ -85,6 +86,20 @@ pub enum Output {
         key: RecordKey,
         /// What it says; none removes it.
         value: Option<Bytes>,
+    },
+    /// Ask an identity provider; answered by `Fetched`.
+    Fetch {
+        /// The question's name.
+        query: FetchId,
+        /// The question.
+        request: FetchRequest,
+    },
+    /// Give a page its ticket, or say why it gets none.
+    Ticket {
+        /// Which question is answered.
+        ticket: TicketId,
+        /// The ticket: good once, and for a minute.
+        result: Result<Private<String>, TokenRefusal>,
     },
     /// Tell the media plane something.
     Iq(iq::Command),

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::auth::{Hearing, TokenRefusal};
 use crate::guard::dial_plan::Barred;
 use crate::message::headers::OptionTag;
 use crate::message::{HeaderError, HeaderName, Request, Response, StatusCode};
@@ -21,6 +22,15 @@ pub enum Rejection {
     /// From and To of a REGISTER differ: nobody registers for somebody else.
     #[error("Register Yourself Only")]
     ForeignIdentity,
+    /// The user logs in by token, and there is none.
+    #[error("Token Required")]
+    TokenMissing,
+    /// The token is not believed.
+    #[error("Token Refused")]
+    Token(TokenRefusal),
+    /// The token is another user's.
+    #[error("Token Of Another User")]
+    ForeignToken,
     /// The domain is not served here.
     #[error("Domain Not Served")]
     ForeignDomain,
@@ -88,6 +98,10 @@ pub enum Rejection {
     #[error("Challenge Not Supported")]
     UnusableChallenge,
 
+    /// The core challenges a user for whom this box vouches, TS 33.203 Annex U.
+    #[error("Core Refused Trusted Node Authentication")]
+    CoreDistrusts,
+
     // Ours.
     /// The box is shutting down.
     #[error("Shutting Down")]
@@ -134,7 +148,14 @@ impl Rejection {
     pub fn status(&self) -> StatusCode {
         match self {
             Rejection::Malformed(_) => StatusCode::BAD_REQUEST,
+            Rejection::TokenMissing => StatusCode::UNAUTHORIZED,
+            Rejection::Token(refusal) => match refusal.hearing() {
+                Hearing::InvalidToken => StatusCode::UNAUTHORIZED,
+                Hearing::InsufficientScope | Hearing::Forbidden => StatusCode::FORBIDDEN,
+                Hearing::Later => StatusCode::SERVICE_UNAVAILABLE,
+            },
             Rejection::Unregistered
+            | Rejection::ForeignToken
             | Rejection::ForeignIdentity
             | Rejection::ForeignDomain
             | Rejection::BadFlowToken
@@ -161,9 +182,10 @@ impl Rejection {
             Rejection::FlowFailed => StatusCode::TEMPORARILY_UNAVAILABLE,
             Rejection::FlowGone => StatusCode::FLOW_FAILED,
             // Not 503: the browser would turn away from the box (RFC 3261 §16.7).
-            Rejection::InProgress | Rejection::UnusableChallenge | Rejection::CoreBusy(_) => {
-                StatusCode::SERVER_INTERNAL_ERROR
-            }
+            Rejection::InProgress
+            | Rejection::UnusableChallenge
+            | Rejection::CoreDistrusts
+            | Rejection::CoreBusy(_) => StatusCode::SERVER_INTERNAL_ERROR,
         }
     }
 }
@@ -182,6 +204,9 @@ impl Rejection {
             Rejection::BadEvent(packages) => {
                 response.with(HeaderName::AllowEvents, packages.as_str())
             }
+            Rejection::Token(refusal) if refusal.hearing() == Hearing::Later => {
+                response.with(HeaderName::RetryAfter, retry_after)
+            }
             Rejection::UnsupportedMessage(types) => {
                 response.with(HeaderName::Accept, types.as_str())
             }
@@ -194,6 +219,9 @@ impl Rejection {
                 response.with(HeaderName::RetryAfter, seconds.saturating_add(retry_after))
             }
             Rejection::Malformed(_)
+            | Rejection::TokenMissing
+            | Rejection::Token(_)
+            | Rejection::ForeignToken
             | Rejection::Unregistered
             | Rejection::ForeignIdentity
             | Rejection::ForeignDomain
@@ -213,6 +241,7 @@ impl Rejection {
             | Rejection::Unresolved
             | Rejection::CredentialsRefused
             | Rejection::UnusableChallenge
+            | Rejection::CoreDistrusts
             | Rejection::TooManyCalls
             | Rejection::Barred(_)
             | Rejection::FlowFailed => response,

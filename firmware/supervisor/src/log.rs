@@ -155,6 +155,20 @@ fn log(event: &Event) {
         Event::EndpointRefused { endpoint, reason } => {
             error!(endpoint = endpoint.0, "no port towards the IMS: {reason}");
         }
+        Event::ProviderSilent {
+            issuer,
+            times,
+            failure,
+        } => {
+            let why = failure.map_or("answers nothing usable".to_owned(), |it| it.to_string());
+            // Keys last for a day, so one failure is no alarm.
+            if *times >= PROVIDER_ALARM {
+                error!(issuer, times, "the identity provider {why}");
+            } else {
+                warn!(issuer, times, "the identity provider {why}");
+            }
+        }
+        Event::TokenRevoked { refusal } => info!("a registered user's token is revoked: {refusal}"),
         Event::NextHopUnresolved => error!("the P-CSCF's name has no address"),
         Event::NextHopStands { hop, standing } => next_hop(hop, *standing),
         _ => registration(event),
@@ -193,6 +207,7 @@ fn registration(event: &Event) {
             | RegistrationFailure::CoreBusy
             | RegistrationFailure::TooFast
             | RegistrationFailure::Unresolved
+            | RegistrationFailure::CoreDistrusts
             | RegistrationFailure::NoCapacity => {
                 error!(flow = flow.0, status, "registration failed: {reason}");
             }
@@ -264,6 +279,8 @@ fn leg(leg: Leg) -> &'static str {
     }
 }
 
+/// Failures in a row after which an identity provider is an alarm.
+const PROVIDER_ALARM: u32 = 3;
 const SECOND: Duration = Duration::from_secs(1);
 /// Lines a second that strangers can cause.
 const PROVOKED_LINES: u32 = 20;

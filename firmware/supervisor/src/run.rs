@@ -13,13 +13,15 @@ use signaling::reach::Finder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
+use transport::http::Policy;
+use transport::http_client::HttpClient;
 use transport::resolver::NameService;
 use transport::tls::{self, Certificates};
 use transport::web_root::WebRoot;
 use transport::websocket::{self, Access, Listen};
 use transport::{endpoint, rtp};
 
-use crate::config::{Config, Credentials, Tenant};
+use crate::config::{Config, Credentials, Issuer, Tenant};
 use crate::credentials::{self, Service, StoreError};
 use crate::health::Health;
 use crate::media_link::{self, MediaLink};
@@ -255,6 +257,7 @@ impl Built {
         let signaling = SignalingTask {
             config: signaling_settings(config, &addresses)?,
             endpoints: endpoint_settings(&networks, &addresses)?,
+            providers: providers(config)?,
             ims_counters: Arc::clone(&ims_counters),
             arrivals: Mutex::new(arrivals),
             replies: Mutex::new(replies),
@@ -396,7 +399,10 @@ fn access_settings(
         .map(|&address| Listen { address, tls: None });
     let settings = websocket::Settings {
         listen: secured.chain(plain).collect(),
-        policy: config.access.policy(),
+        policy: Policy {
+            gives_tickets: config.takes_tokens(),
+            ..config.access.policy()
+        },
         web_root: WebRoot {
             folder,
             config_json: page_settings(config, page).to_string().into(),
@@ -475,6 +481,15 @@ fn network_settings(network: &Tenant, address: IpAddr) -> anyhow::Result<endpoin
         tls,
         names: NameService::new(&network.ims.name_servers()),
     })
+}
+
+/// A client for each identity provider.
+fn providers(config: &Config) -> anyhow::Result<Vec<HttpClient>> {
+    let client = |issuer: &Issuer| {
+        HttpClient::new(&issuer.authorities, issuer.private_addresses)
+            .context("[[issuer]] authorities")
+    };
+    config.issuers.iter().map(client).collect()
 }
 
 pub(crate) fn workers(

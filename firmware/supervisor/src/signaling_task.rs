@@ -7,16 +7,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use iq::{Command, Refusal, Reply};
+use iq::{Command, Private, Refusal, Reply};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use signaling::auth::{FetchFailure, FetchId, FetchRequest, Fetched, TokenRefusal};
 use signaling::guard::Pressure;
-use signaling::{Counters, Event, FlowId, Input, Output, Signaling};
+use signaling::identity::PublicIdentity;
+use signaling::{Counters, Event, FlowId, Input, Output, Signaling, TicketId};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
 use transport::clock;
 use transport::counters::ImsCounters;
 use transport::endpoint::{self, Endpoints};
 use transport::flow::{Arrival, FlowSender};
+use transport::http::Credential;
+use transport::http_client::HttpClient;
 use transport::pulse::Pulse;
 
 use crate::credentials::Service;
@@ -30,6 +35,8 @@ use crate::store::Store;
 pub(crate) struct SignalingTask {
     pub(crate) config: signaling::Config,
     pub(crate) endpoints: endpoint::Settings,
+    /// Who asks which identity provider, in the order of the issuers.
+    pub(crate) providers: Vec<HttpClient>,
     pub(crate) ims_counters: Arc<ImsCounters>,
     pub(crate) arrivals: Mutex<mpsc::Receiver<Arrival>>,
     pub(crate) replies: Mutex<mpsc::Receiver<Reply>>,
@@ -55,6 +62,8 @@ pub(crate) enum Control {
     Drain,
     /// End what is left.
     Deregister,
+    /// End every registration of a user; the answer is how many there are.
+    EndRegistrations(PublicIdentity, oneshot::Sender<usize>),
     /// Close every WebSocket and end.
     Stop,
     /// The figures of this moment.
@@ -88,12 +97,20 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
         let input = tokio::select! {
             Some(arrival) = arrivals.recv() => shell.take(arrival),
             input = shell.endpoints.next() => Some(input),
+            Some(fetched) = shell.fetches.join_next() => {
+                fetched.ok().map(|(query, result)| Input::Fetched { query, result })
+            }
             Some(reply) = replies.recv() => Some(Input::Iq(reply)),
             Some(input) = authenticated.recv() => Some(input),
             Some(input) = kept.recv() => Some(input),
             Some(control) = controls.recv() => match control {
                 Control::Drain => Some(Input::Drain),
                 Control::Deregister => Some(Input::Deregister),
+                Control::EndRegistrations(identity, answer) => {
+                    let ended = shell.signaling.registrations_of(&identity);
+                    let _ = answer.send(ended);
+                    Some(Input::EndRegistrations { identity })
+                }
                 Control::Stop => {
                     shell.close_flows();
                     return Ok(());
@@ -114,11 +131,18 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
     }
 }
 
+type TicketAnswer = oneshot::Sender<Result<Private<String>, TokenRefusal>>;
+
 struct Shell<'a> {
     task: &'a SignalingTask,
     signaling: Signaling,
     endpoints: Endpoints,
     flows: HashMap<FlowId, FlowSender>,
+    /// Pages that wait for a ticket.
+    tickets: HashMap<TicketId, TicketAnswer>,
+    tickets_wanted: u64,
+    /// Questions to identity providers.
+    fetches: JoinSet<(FetchId, Result<Fetched, FetchFailure>)>,
     events: EventLog,
     /// What media had no room for.
     undelivered: VecDeque<Command>,
@@ -143,6 +167,9 @@ impl<'a> Shell<'a> {
                 Arc::clone(&task.ims_counters),
             ),
             flows: HashMap::new(),
+            tickets: HashMap::new(),
+            tickets_wanted: 0,
+            fetches: JoinSet::new(),
             events: EventLog::default(),
             undelivered: VecDeque::new(),
             pressure: Pressure::Calm,
@@ -182,6 +209,18 @@ impl<'a> Shell<'a> {
                 .flows
                 .contains_key(&flow)
                 .then_some(Input::FlowMessage { flow, bytes }),
+            Arrival::Credential { flow, credential } => {
+                self.flows.contains_key(&flow).then(|| match credential {
+                    Credential::Token(token) => Input::FlowToken { flow, token },
+                    Credential::Ticket(ticket) => Input::FlowTicket { flow, ticket },
+                })
+            }
+            Arrival::TicketWanted { token, answer } => {
+                self.tickets_wanted += 1;
+                let ticket = TicketId(self.tickets_wanted);
+                self.tickets.insert(ticket, answer);
+                Some(Input::TicketWanted { ticket, token })
+            }
             // A flow that signaling closed is gone for it already.
             Arrival::Closed { flow } => {
                 self.flows.remove(&flow).map(|_| Input::FlowClosed { flow })
@@ -252,6 +291,12 @@ impl<'a> Shell<'a> {
             Output::Authenticate { id, user, question } => {
                 return self.task.credentials.ask(id, user, question);
             }
+            Output::Ticket { ticket, result } => {
+                if let Some(answer) = self.tickets.remove(&ticket) {
+                    let _ = answer.send(result);
+                }
+            }
+            Output::Fetch { query, request } => return self.fetch(query, request),
             Output::Iq(command) => return self.ask_media(command),
             Output::Event(event) => self.tell(&event),
             Output::Idle => self.task.idle.notify_one(),
@@ -267,6 +312,17 @@ impl<'a> Shell<'a> {
         tracing::info!(flow = flow.0, "browser does not read; flow dropped");
         self.flows.remove(&flow);
         Some(Input::FlowClosed { flow })
+    }
+
+    fn fetch(&mut self, query: FetchId, request: FetchRequest) -> Option<Input> {
+        let client = self.task.providers.get(request.issuer.0).cloned();
+        let Some(client) = client.filter(|_| self.fetches.len() < FETCHES_AT_ONCE) else {
+            let result = Err(FetchFailure::TimedOut);
+            return Some(Input::Fetched { query, result });
+        };
+        self.fetches
+            .spawn(async move { (query, client.fetch(&request).await) });
+        None
     }
 
     fn ask_media(&mut self, command: Command) -> Option<Input> {
@@ -338,6 +394,9 @@ fn epoch() -> u64 {
 
 /// Starts of this task that take up what was kept.
 const LIVES_WITH_MEMORY: u32 = 3;
+
+/// Questions to identity providers at one time.
+const FETCHES_AT_ONCE: usize = 64;
 
 /// Close code of a restart: come back, spread over time (IANA, RFC 6455 §7.4.2).
 const SERVICE_RESTART: u16 = 1012;

@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use iq::Private;
 use signaling::FlowId;
+use signaling::auth::{Token, TokenRefusal};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -19,6 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::counters::AccessCounters;
+use crate::http::Credential;
 
 /// What flows tell the shell around signaling.
 #[derive(Debug)]
@@ -33,6 +35,20 @@ pub enum Arrival {
         is_secure: bool,
         /// The way back; dropping it ends the flow.
         sender: FlowSender,
+    },
+    /// What its handshake said about its user.
+    Credential {
+        /// The flow's name.
+        flow: FlowId,
+        /// What it was.
+        credential: Credential,
+    },
+    /// A page wants a ticket for its token.
+    TicketWanted {
+        /// The token.
+        token: Token,
+        /// The way back.
+        answer: oneshot::Sender<Result<Private<String>, TokenRefusal>>,
     },
     /// A whole WebSocket message.
     Message {

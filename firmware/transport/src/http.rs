@@ -1,10 +1,12 @@
 //! As much HTTP/1.1 (RFC 9112) as a page and a WebSocket handshake need, as pure
-//! functions over bytes: GET without a body, nothing else.
+//! functions over bytes: GET without a body, and the one POST that gives tickets.
 //!
 //! The handshake follows RFC 6455 §4.2 and RFC 7118 §4; its checks and their order
 //! are those of a SIP edge that faces the open network: what is wrong is answered
 //! before a single byte of SIP is read.
 
+use iq::Private;
+use signaling::auth::{Hearing, Token, TokenRefusal};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// What the access listener lets in.
@@ -16,6 +18,8 @@ pub struct Policy {
     pub origins: Vec<String>,
     /// Path of the WebSocket.
     pub path: String,
+    /// Whether pages may exchange access tokens for tickets under [`SESSION_PATH`].
+    pub gives_tickets: bool,
 }
 
 /// What a request turns into.
@@ -25,11 +29,35 @@ pub enum Decision {
     Upgrade {
         /// `Sec-WebSocket-Accept`, RFC 6455 §4.2.2.
         accept: String,
+        /// What it says about its user.
+        credential: Option<Credential>,
+    },
+    /// A page wants a ticket for its token.
+    Session {
+        /// The token.
+        token: Token,
+        /// Whose page it is; it is on the list.
+        origin: String,
+    },
+    /// A browser asks whether a page may ask (Fetch standard §3.2.2).
+    Preflight {
+        /// Whose page it is; it is on the list.
+        origin: String,
     },
     /// A request for something of the page.
     Page(PageRequest),
     /// The request is turned away and the connection closed.
     Refuse(Refusal),
+}
+
+/// What a handshake says about its user. JavaScript cannot set headers of a WebSocket, so
+/// it comes in the list of sub-protocols or in the URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// `Sec-WebSocket-Protocol: sip, bearer.<token>`.
+    Token(Token),
+    /// `?ticket=<ticket>`: good once, so that no log that holds it is worth anything.
+    Ticket(Private<String>),
 }
 
 /// A GET of something that is not the WebSocket.
@@ -79,6 +107,9 @@ pub enum Refusal {
     /// No Origin, several, or one that is not on the list.
     #[error("origin not allowed")]
     Origin,
+    /// No access token, several, or none that is one.
+    #[error("no usable access token")]
+    Token,
     /// No room for one more flow.
     #[error("overloaded")]
     Overload,
@@ -86,7 +117,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Refusal; 12] = [
+    pub const ALL: [Refusal; 13] = [
         Refusal::HeadTooLarge,
         Refusal::HeadTooSlow,
         Refusal::Malformed,
@@ -98,6 +129,7 @@ impl Refusal {
         Refusal::Key,
         Refusal::SubProtocol,
         Refusal::Origin,
+        Refusal::Token,
         Refusal::Overload,
     ];
 
@@ -113,6 +145,7 @@ impl Refusal {
             Refusal::Method => (405, "Method Not Allowed"),
             Refusal::Host | Refusal::Origin => (403, "Forbidden"),
             Refusal::Path => (404, "Not Found"),
+            Refusal::Token => (401, "Unauthorized"),
             Refusal::Version => (426, "Upgrade Required"),
             Refusal::Overload => (503, "Service Unavailable"),
         }
@@ -124,6 +157,7 @@ impl Refusal {
         let (code, phrase) = self.status();
         let extra = match self {
             Refusal::Method => "Allow: GET\r\n".to_owned(),
+            Refusal::Token => "WWW-Authenticate: Bearer\r\n".to_owned(),
             Refusal::Version => "Sec-WebSocket-Version: 13\r\n".to_owned(),
             Refusal::SubProtocol => "Sec-WebSocket-Protocol: sip\r\n".to_owned(),
             Refusal::Overload => format!("Retry-After: {retry_after}\r\n"),
@@ -208,7 +242,16 @@ pub fn decide(head: &[u8], policy: &Policy) -> Decision {
 }
 
 fn judge(request: &httparse::Request<'_, '_>, policy: &Policy) -> Result<Decision, Refusal> {
-    if request.method != Some("GET") || request.version != Some(1) {
+    let target = request.path.unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let is_session = policy.gives_tickets && path == SESSION_PATH;
+    let methods: &[&str] = if is_session {
+        &["POST", "OPTIONS"]
+    } else {
+        &["GET"]
+    };
+    let method = request.method.unwrap_or_default();
+    if !methods.contains(&method) || request.version != Some(1) {
         return Err(Refusal::Method);
     }
     let headers = Headers(request.headers);
@@ -219,8 +262,9 @@ fn judge(request: &httparse::Request<'_, '_>, policy: &Policy) -> Result<Decisio
     if !is_served(host, &policy.server_names) {
         return Err(Refusal::Host);
     }
-    let target = request.path.unwrap_or_default();
-    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    if is_session {
+        return judge_session(method, &headers, policy);
+    }
     if !path.starts_with('/') {
         return Err(Refusal::Path);
     }
@@ -231,10 +275,39 @@ fn judge(request: &httparse::Request<'_, '_>, policy: &Policy) -> Result<Decisio
             keep_alive: !headers.list_has("connection", "close"),
         }));
     }
-    judge_upgrade(&headers, policy)
+    judge_upgrade(&headers, query, policy)
 }
 
-fn judge_upgrade(headers: &Headers<'_, '_>, policy: &Policy) -> Result<Decision, Refusal> {
+/// `POST /v1/session`, and what a browser asks first when another origin's page does it.
+fn judge_session(
+    method: &str,
+    headers: &Headers<'_, '_>,
+    policy: &Policy,
+) -> Result<Decision, Refusal> {
+    let origin = allowed_origin(headers, policy)?.to_owned();
+    if method == "OPTIONS" {
+        return Ok(Decision::Preflight { origin });
+    }
+    let authorization = headers.only("authorization").ok_or(Refusal::Token)?;
+    let (scheme, token) = authorization.split_once(' ').ok_or(Refusal::Token)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refusal::Token);
+    }
+    let token = Token::parse(token.trim()).map_err(|_| Refusal::Token)?;
+    Ok(Decision::Session { token, origin })
+}
+
+fn allowed_origin<'b>(headers: &Headers<'_, 'b>, policy: &Policy) -> Result<&'b str, Refusal> {
+    let origin = headers.only("origin").ok_or(Refusal::Origin)?;
+    let is_allowed = policy.origins.iter().any(|allowed| allowed == origin);
+    is_allowed.then_some(origin).ok_or(Refusal::Origin)
+}
+
+fn judge_upgrade(
+    headers: &Headers<'_, '_>,
+    query: &str,
+    policy: &Policy,
+) -> Result<Decision, Refusal> {
     if !headers.list_has("upgrade", "websocket") || !headers.list_has("connection", "upgrade") {
         return Err(Refusal::NoUpgrade);
     }
@@ -252,13 +325,97 @@ fn judge_upgrade(headers: &Headers<'_, '_>, policy: &Policy) -> Result<Decision,
     if !offers_sip {
         return Err(Refusal::SubProtocol);
     }
-    let origin = headers.only("origin").ok_or(Refusal::Origin)?;
-    if !policy.origins.iter().any(|allowed| allowed == origin) {
-        return Err(Refusal::Origin);
-    }
+    allowed_origin(headers, policy)?;
     Ok(Decision::Upgrade {
         accept: derive_accept_key(key.as_bytes()),
+        credential: credential(headers, query)?,
     })
+}
+
+/// What the handshake says about its user, in one way at most.
+fn credential(headers: &Headers<'_, '_>, query: &str) -> Result<Option<Credential>, Refusal> {
+    let tokens = headers
+        .list("sec-websocket-protocol")
+        .filter_map(|item| item.strip_prefix(TOKEN_PREFIX))
+        .map(|token| {
+            Token::parse(token)
+                .map(Credential::Token)
+                .map_err(|_| Refusal::Token)
+        });
+    let tickets = query
+        .split('&')
+        .filter_map(|param| param.strip_prefix("ticket="))
+        .map(|ticket| {
+            let is_ticket = ticket.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            let ticket = Credential::Ticket(Private::new(ticket.to_owned()));
+            is_ticket.then_some(ticket).ok_or(Refusal::Token)
+        });
+    let mut credentials = tokens.chain(tickets);
+    match (credentials.next(), credentials.next()) {
+        (None, _) => Ok(None),
+        (Some(credential), None) => credential.map(Some),
+        (Some(_), Some(_)) => Err(Refusal::Token),
+    }
+}
+
+/// What a page hears that wants a ticket; `origin` is its own and on the list.
+#[must_use]
+pub fn session_response(
+    origin: &str,
+    result: Result<&str, TokenRefusal>,
+    retry_after: u8,
+) -> Vec<u8> {
+    let (status, extra, body) = match result {
+        Ok(ticket) => (
+            "200 OK",
+            String::new(),
+            format!("{{\"ticket\":\"{ticket}\",\"expires_in\":60}}\n"),
+        ),
+        Err(refusal) => {
+            let (status, extra, error) = match refusal.hearing() {
+                Hearing::InvalidToken => (
+                    "401 Unauthorized",
+                    "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n".to_owned(),
+                    "invalid_token",
+                ),
+                Hearing::InsufficientScope => {
+                    ("403 Forbidden", String::new(), "insufficient_scope")
+                }
+                Hearing::Forbidden => ("403 Forbidden", String::new(), "access_denied"),
+                Hearing::Later => (
+                    "503 Service Unavailable",
+                    format!("Retry-After: {retry_after}\r\n"),
+                    "temporarily_unavailable",
+                ),
+            };
+            let body = format!("{{\"error\":\"{error}\",\"error_description\":\"{refusal}\"}}\n");
+            (status, extra, body)
+        }
+    };
+    format!(
+        "HTTP/1.1 {status}\r\n{extra}{}Content-Type: application/json\r\nCache-Control: no-store\r\n\
+         Content-Length: {}\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{body}",
+        allow_origin(origin),
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The answer to a browser that asks whether a page may ask.
+#[must_use]
+pub fn preflight_response(origin: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 204 No Content\r\n{}Access-Control-Allow-Methods: POST\r\n\
+         Access-Control-Allow-Headers: authorization\r\nAccess-Control-Max-Age: 600\r\n\
+         Connection: close\r\n\r\n",
+        allow_origin(origin)
+    )
+    .into_bytes()
+}
+
+/// Fetch standard §3.2.3; other origins get other answers, and caches must know.
+fn allow_origin(origin: &str) -> String {
+    format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n")
 }
 
 /// Whether a Host header names this box, with any port.
@@ -319,6 +476,10 @@ impl<'b> Headers<'_, 'b> {
 
 /// The WebSocket sub-protocol of SIP, RFC 7118 §4.
 const SUB_PROTOCOL: &str = "sip";
+/// Stands before an access token in the list of sub-protocols.
+const TOKEN_PREFIX: &str = "bearer.";
+/// Where a page exchanges its token for a ticket.
+pub const SESSION_PATH: &str = "/v1/session";
 /// Longest request line.
 const MAX_REQUEST_LINE: usize = 8 * 1024;
 /// Longest header block.
@@ -341,6 +502,7 @@ mod tests {
             server_names: vec!["gw.example.com".into(), "[::1]".into()],
             origins: vec!["https://app.example.com".into()],
             path: "/sip".into(),
+            gives_tickets: true,
         }
     }
 
@@ -361,7 +523,8 @@ mod tests {
         assert_eq!(
             decide(GOOD.as_bytes(), &policy()),
             Decision::Upgrade {
-                accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into()
+                accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(),
+                credential: None,
             }
         );
     }
@@ -408,6 +571,97 @@ mod tests {
             let head = GOOD.replacen(from, to, 1);
             assert_eq!(refused(&head), Some(refusal), "{from:?} -> {to:?}");
         }
+    }
+
+    #[test]
+    fn a_handshake_may_bring_a_token_or_a_ticket_and_not_both() {
+        let credential =
+            |from: &str, to: &str| match decide(GOOD.replacen(from, to, 1).as_bytes(), &policy()) {
+                Decision::Upgrade { credential, .. } => Ok(credential),
+                Decision::Refuse(refusal) => Err(refusal),
+                other => panic!("{other:?}"),
+            };
+        let token = Token::parse("eyJ.eyJ.sig").unwrap();
+        let list = "Protocol: sip, bearer.eyJ.eyJ.sig";
+        assert_eq!(
+            credential("Protocol: sip", list),
+            Ok(Some(Credential::Token(token)))
+        );
+        let ticket = Credential::Ticket(Private::new("abc123".to_owned()));
+        assert_eq!(
+            credential("/sip", "/sip?x=1&ticket=abc123"),
+            Ok(Some(ticket))
+        );
+        assert_eq!(
+            credential("/sip", "/sip?access_token=eyJ"),
+            Ok(None),
+            "never from the URL"
+        );
+        for (from, to) in [
+            ("Protocol: sip", "Protocol: sip, bearer.a, bearer.b"),
+            ("Protocol: sip", "Protocol: sip, bearer."),
+            ("/sip", "/sip?ticket=a&ticket=b"),
+            ("/sip", "/sip?ticket=a%20b"),
+        ] {
+            assert_eq!(credential(from, to), Err(Refusal::Token), "{to}");
+        }
+        let response = String::from_utf8(upgrade_response("x")).unwrap();
+        assert!(
+            response.contains("Sec-WebSocket-Protocol: sip\r\n"),
+            "never echoed"
+        );
+    }
+
+    #[test]
+    fn a_page_of_a_listed_origin_may_want_a_ticket() {
+        const POST: &str = "POST /v1/session HTTP/1.1\r\nHost: gw.example.com\r\n\
+            Origin: https://app.example.com\r\nAuthorization: Bearer eyJ.eyJ.sig\r\n\
+            Content-Length: 0\r\n\r\n";
+        let origin = "https://app.example.com".to_owned();
+        let session = Decision::Session {
+            token: Token::parse("eyJ.eyJ.sig").unwrap(),
+            origin: origin.clone(),
+        };
+        assert_eq!(decide(POST.as_bytes(), &policy()), session);
+        let asks = POST.replace("POST", "OPTIONS");
+        assert_eq!(
+            decide(asks.as_bytes(), &policy()),
+            Decision::Preflight { origin }
+        );
+        for (from, to, refusal) in [
+            ("POST", "GET", Refusal::Method),
+            ("https://app", "https://evil", Refusal::Origin),
+            ("Origin: https://app.example.com\r\n", "", Refusal::Origin),
+            ("Authorization: Bearer eyJ.eyJ.sig\r\n", "", Refusal::Token),
+            ("Bearer", "Basic", Refusal::Token),
+            ("eyJ.eyJ.sig", "a b", Refusal::Token),
+            ("Content-Length: 0", "Content-Length: 7", Refusal::Malformed),
+            ("gw.example.com", "evil.example.com", Refusal::Host),
+        ] {
+            let head = POST.replacen(from, to, 1);
+            assert_eq!(refused(&head), Some(refusal), "{from} -> {to}");
+        }
+        let off = Policy {
+            gives_tickets: false,
+            ..policy()
+        };
+        assert_eq!(
+            decide(POST.as_bytes(), &off),
+            Decision::Refuse(Refusal::Method)
+        );
+
+        let given = String::from_utf8(session_response("https://a.test", Ok("abc"), 7)).unwrap();
+        assert!(
+            given.contains("Access-Control-Allow-Origin: https://a.test\r\n"),
+            "{given}"
+        );
+        assert!(
+            given.ends_with("{\"ticket\":\"abc\",\"expires_in\":60}\n"),
+            "{given}"
+        );
+        let later = session_response("https://a.test", Err(TokenRefusal::ProviderUnavailable), 7);
+        let later = String::from_utf8(later).unwrap();
+        assert!(later.starts_with("HTTP/1.1 503 ") && later.contains("Retry-After: 7\r\n"));
     }
 
     #[test]

@@ -13,17 +13,18 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use iq::Private;
 use signaling::FlowId;
+use signaling::auth::{Token, TokenRefusal};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::{Admission, Limits, Place};
 use crate::counters::AccessCounters;
 use crate::flow::{self, Arrival, Keepalive};
-use crate::http::{self, Decision, Head, PageRequest, Policy, Refusal};
+use crate::http::{self, Credential, Decision, Head, PageRequest, Policy, Refusal};
 use crate::pulse::Pulse;
 use crate::web_root::WebRoot;
 
@@ -97,6 +98,7 @@ struct Upgraded<S> {
     /// What came right behind the handshake.
     early: BytesMut,
     place: Place,
+    credential: Option<Credential>,
 }
 
 impl Access {
@@ -248,18 +250,34 @@ impl Shared {
                     Ok(()) => break,
                     Err(refusal) => refusal,
                 },
-                Decision::Upgrade { accept } => match self.admission.flow(remote.ip()) {
-                    None => Refusal::Overload,
-                    Some(place) => {
-                        let response = http::upgrade_response(&accept);
-                        self.write(&mut stream, &response).await.ok()?;
-                        return Some(Upgraded {
-                            stream,
-                            early: buffer,
-                            place,
-                        });
+                Decision::Session { token, origin } => {
+                    let given = self.ticket(token).await;
+                    let given = given.as_ref().map(|it| it.reveal().as_str());
+                    let response =
+                        http::session_response(&origin, given.map_err(|no| *no), retry_after());
+                    let _ = self.write(&mut stream, &response).await;
+                    break;
+                }
+                Decision::Preflight { origin } => {
+                    let response = http::preflight_response(&origin);
+                    let _ = self.write(&mut stream, &response).await;
+                    break;
+                }
+                Decision::Upgrade { accept, credential } => {
+                    match self.admission.flow(remote.ip()) {
+                        None => Refusal::Overload,
+                        Some(place) => {
+                            let response = http::upgrade_response(&accept);
+                            self.write(&mut stream, &response).await.ok()?;
+                            return Some(Upgraded {
+                                stream,
+                                early: buffer,
+                                place,
+                                credential,
+                            });
+                        }
                     }
-                },
+                }
             };
             self.refuse(&mut stream, refusal).await;
             return None;
@@ -293,6 +311,18 @@ impl Shared {
             Ok(result) => result,
             Err(_) if may_be_idle && buffer.is_empty() => Ok(None),
             Err(_) => Err(Refusal::HeadTooSlow),
+        }
+    }
+
+    /// Asks signaling for a ticket.
+    async fn ticket(&self, token: Token) -> Result<Private<String>, TokenRefusal> {
+        let (answer, given) = oneshot::channel();
+        let wanted = Arrival::TicketWanted { token, answer };
+        let later = TokenRefusal::ProviderUnavailable;
+        self.arrivals.send(wanted).await.map_err(|_| later)?;
+        match timeout(TICKET_TIME, given).await {
+            Ok(Ok(given)) => given,
+            Ok(Err(_)) | Err(_) => Err(later),
         }
     }
 
@@ -362,6 +392,13 @@ impl Shared {
         };
         if self.arrivals.send(opened).await.is_err() {
             return;
+        }
+        if let Some(credential) = upgraded.credential {
+            let said = Arrival::Credential {
+                flow: id,
+                credential,
+            };
+            let _ = self.arrivals.send(said).await;
         }
         let ending = flow::run(
             id,
@@ -445,6 +482,8 @@ fn retry_after() -> u8 {
     5 + u8::try_from(nanos / 1000 % 26).unwrap_or(0)
 }
 
+/// How long signaling may take for a ticket: longer than it waits for a provider.
+const TICKET_TIME: Duration = Duration::from_secs(15);
 /// TLS handshakes in progress at once.
 const HANDSHAKES_AT_ONCE: usize = 256;
 /// Connections that the kernel keeps for us.

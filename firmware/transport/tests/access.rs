@@ -53,6 +53,7 @@ fn settings() -> Settings {
             server_names: vec!["gw.example.com".into()],
             origins: vec!["https://app.example.com".into()],
             path: "/sip".into(),
+            gives_tickets: true,
         },
         web_root: WebRoot {
             folder: None,

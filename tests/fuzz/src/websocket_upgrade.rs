@@ -15,6 +15,7 @@ pub fn websocket_upgrade(data: &[u8]) {
         server_names: vec!["gw.example.com".to_owned()],
         origins: vec!["https://app.example.com".to_owned()],
         path: "/sip".to_owned(),
+        gives_tickets: true,
     };
     // A head that arrives in two pieces is the head that arrives in one.
     let half = find_head(&data[..data.len() / 2]);
@@ -34,7 +35,7 @@ pub fn websocket_upgrade(data: &[u8]) {
         Head::TooLarge => data,
     };
     match decide(head, &policy) {
-        Decision::Upgrade { accept } => {
+        Decision::Upgrade { accept, .. } => {
             assert_eq!(accept.len(), 28, "a SHA-1 in base64");
             for needed in ["GET ", "/sip", "https://app.example.com", "sip", "13"] {
                 let found = head.windows(needed.len()).any(|w| w == needed.as_bytes());
@@ -50,6 +51,10 @@ pub fn websocket_upgrade(data: &[u8]) {
                 Ok(response) => assert!(response.head.ends_with(b"\r\n\r\n")),
                 Err(refusal) => assert_eq!(refusal.status().0, 404),
             }
+        }
+        Decision::Session { origin, .. } | Decision::Preflight { origin } => {
+            assert_eq!(origin, "https://app.example.com");
+            assert!(head.windows(11).any(|w| w == b"/v1/session"));
         }
         Decision::Refuse(refusal) => {
             let response = refusal.response(5);

@@ -5,7 +5,17 @@ use std::time::Duration;
 
 use iq::Private;
 
+use super::identity_map::IdentityRule;
 use super::jwk::Algorithm;
+
+/// Who is believed about users, and who they are in the IMS.
+#[derive(Clone, Debug, Default)]
+pub struct AuthConfig {
+    /// The issuers of access tokens.
+    pub issuers: Vec<IssuerConfig>,
+    /// The rules from claims to identities, in their order.
+    pub identities: Vec<IdentityRule>,
+}
 
 /// One issuer of access tokens.
 #[derive(Clone, Debug)]

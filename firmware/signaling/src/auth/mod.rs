@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use crate::identity::{PrivateIdentity, PublicIdentity};
 
-pub use config::{Discovery, HttpsUrl, IntrospectionConfig, IssuerConfig, TokenCheck};
+pub use config::{AuthConfig, Discovery, HttpsUrl, IntrospectionConfig, IssuerConfig, TokenCheck};
 pub use credential::Credential;
 pub use fetch::{FetchFailure, FetchId, FetchRequest, Fetched, IssuerId};
 pub use identity_map::{IdentityRule, Selector, Test};
@@ -64,4 +64,4 @@ pub enum AuthenticationFailure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{HostName, MwConfig, NextHop, ServiceConfig};
+use crate::auth::IssuerId;
 use crate::emergency::EmergencyConfig;
 use crate::guard::dial_plan::DialPlan;
 use crate::message::Host;
@@ -93,10 +94,21 @@ impl Profile {
 }
 
 /// How the users of a tenant prove who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// By SIP Digest, which passes through the box between browser and core.
     Digest,
+    /// By an access token that this box verifies; it registers them on their behalf.
+    Token(TokenLogin),
+}
+
+/// Log-in by access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenLogin {
+    /// Whose tokens are taken. Never empty; the first is where a challenge sends a user.
+    pub issuers: Vec<IssuerId>,
+    /// What a challenge calls this box.
+    pub realm: String,
 }
 
 /// How browsers are registered in the IMS.

@@ -165,6 +165,11 @@ impl Registrations {
             link.counters.deregistrations_unconfirmed += 1;
             return self.reschedule(id);
         };
+        if attempt.asked.proven.is_some() {
+            // The core does not take our word, and the browser has nothing else to give.
+            let reason = RegistrationFailure::CoreDistrusts;
+            return self.turn_down(id, &attempt, reason, Rejection::CoreDistrusts, link);
+        }
         let tenant = attempt.asked.tenant;
         let carried = link.policies.carry(tenant, &response.headers, Leg::Access);
         let Some(digest) = challenge::first_digest(&carried) else {
@@ -236,13 +241,15 @@ impl Registrations {
             return self.remove(id, true, link);
         };
         let nonce = attempt.asked.nonce.as_deref();
-        let is_proven = binding.challenges.was_challenged(*flow, nonce);
+        let is_user_proven = attempt.asked.proven.is_some();
+        let is_proven = is_user_proven || binding.challenges.was_challenged(*flow, nonce);
         if binding.needs_proof(*flow) && !is_proven {
             return self.unproven(id, &attempt, link);
         }
         let token = binding.token.clone();
         let granted = match attempt.asked.expires {
             0 => 0,
+            asked if is_user_proven => asked::granted(response, &token, asked).min(asked),
             asked => asked::granted(response, &token, asked),
         };
         let tenant = attempt.asked.tenant;
@@ -275,6 +282,9 @@ impl Registrations {
                 link.name_core(attempt.asked.tenant, &next);
             }
             self.keep(id, flow, from, registered, granted, link);
+            if is_user_proven {
+                self.changes.push_back(Change::Proven(id));
+            }
         }
         // A registration that was confirmed is not lost.
         if let Origin::Browser { transaction, .. } = &attempt.origin {
@@ -516,6 +526,9 @@ impl Registered {
             .iter()
             .filter_map(|address| PublicIdentity::of_uri(&address.uri))
             .collect();
+        if let Some(user) = &asked.proven {
+            identities.retain(|identity| user.impus.contains(identity));
+        }
         if identities.is_empty() {
             identities.push(asked.key.identity.clone());
         }
@@ -528,6 +541,7 @@ impl Registered {
                 is_bound: true,
                 ..asked.integrity
             },
+            proven: asked.proven.clone(),
             credentials: asked.credentials.clone(),
         })
     }
@@ -552,6 +566,8 @@ fn note_wrong_password(attempt: &Attempt, link: &mut Link) {
 fn failure_of(rejection: &Rejection) -> RegistrationFailure {
     match rejection {
         Rejection::ForeignDomain => RegistrationFailure::ForeignDomain,
+        Rejection::Token(refusal) => RegistrationFailure::Token(*refusal),
+        Rejection::TokenMissing => RegistrationFailure::TokenMissing,
         Rejection::NotProven => RegistrationFailure::NotProven,
         Rejection::NoCapacity | Rejection::InProgress => RegistrationFailure::NoCapacity,
         Rejection::Draining => RegistrationFailure::Draining,

@@ -1,9 +1,12 @@
 //! A browser's REGISTER, read once and checked (RFC 3261 §10.3, RFC 5626 §4.2), and the
 //! REGISTER and the 200 that are made of it.
 
+use std::time::{Duration, Instant};
+
 use iq::Leg;
 
-use crate::config::{Config, HostName, PrivateIdentityRule, TenantId};
+use crate::auth::{ProvenUser, TokenRefusal};
+use crate::config::{Config, HostName, Login, PrivateIdentityRule, TenantId};
 use crate::id::SipTransport;
 use crate::identity::{PrivateIdentity, PublicIdentity};
 use crate::message::headers::{Authorization, CSeq, Contact, Digest};
@@ -24,6 +27,8 @@ pub(super) struct Asked {
     domain: HostName,
     /// The browser's Contact, without `expires`; `None` for `*`.
     pub(super) contact: Option<NameAddr>,
+    /// The user, if he logged in by token.
+    pub(super) proven: Option<ProvenUser>,
     /// In seconds; 0 ends the registration.
     pub(super) expires: u32,
     /// How it came.
@@ -54,13 +59,16 @@ pub(super) struct Sender<'a> {
 }
 
 impl Asked {
-    /// Reads a REGISTER that came by TLS, or not. `policies` say what the trust boundary lets through of it;
-    /// `known` finds the instance of a registration that `Contact: *` means.
+    /// Reads a REGISTER that came by TLS, or not. `policies` say what the trust boundary lets
+    /// through of it; `proven` is the user behind its token; `known` finds the instance of a
+    /// registration that `Contact: *` means.
     pub(super) fn read(
         request: &Request,
         is_secure: bool,
         config: &Config,
         policies: &Policies,
+        proven: Option<ProvenUser>,
+        now: Instant,
         known: impl Fn(&PublicIdentity) -> Option<Instance>,
     ) -> Result<Self, Rejection> {
         let headers = &request.headers;
@@ -77,7 +85,18 @@ impl Asked {
         let (contact, instance, expires) = contact_of(headers, || known(&identity))?;
         let longest = config.tenant(tenant).registration.expires.as_secs();
         let longest = u32::try_from(longest).unwrap_or(u32::MAX);
-        let carried = policies.carry(tenant, headers, Leg::Ims);
+        let expires = expires.unwrap_or(longest).min(longest);
+        let expires = match (&config.tenant(tenant).login, &proven) {
+            (Login::Token(_), None) => return Err(Rejection::TokenMissing),
+            (_, Some(user)) if expires > 0 => expires.min(life_of(user, now)?),
+            _ => expires,
+        };
+        let mut carried = policies.carry(tenant, headers, Leg::Ims);
+        if proven.is_some() {
+            // This box speaks for him; what he says to the core himself is not asked for.
+            carried.remove(&HeaderName::Authorization);
+            carried.remove(&HeaderName::ProxyAuthorization);
+        }
         let credentials = carried.get(&HeaderName::Authorization).cloned();
         let digest = headers
             .authorization()
@@ -88,7 +107,7 @@ impl Asked {
             tenant,
             domain,
             contact,
-            expires: expires.unwrap_or(longest).min(longest),
+            expires,
             nonce: digest
                 .and_then(|digest| digest.get("nonce"))
                 .filter(|_| credentials.is_some()),
@@ -96,11 +115,13 @@ impl Asked {
             integrity: Integrity {
                 is_secure,
                 is_bound: false,
+                is_proven: proven.is_some(),
             },
             max_forwards: headers
                 .max_forwards()
                 .map_err(Rejection::from)?
                 .map_or(70, |hops| hops.0),
+            proven,
             carried,
         })
     }
@@ -108,14 +129,6 @@ impl Asked {
     /// Whether the browser registers a flow, RFC 5626 §4.2.
     pub(super) fn is_outbound(&self) -> bool {
         matches!(&self.key.instance, Instance::Outbound { reg_id, .. } if reg_id.is_some())
-    }
-
-    /// The same wish without credentials of the browser: the box has better ones.
-    pub(super) fn on_behalf(mut self) -> Self {
-        self.credentials = None;
-        self.nonce = None;
-        self.carried.remove(&HeaderName::Authorization);
-        self
     }
 
     /// The Request-URI of the REGISTER to the core.
@@ -141,6 +154,7 @@ impl Asked {
         domain: HostName,
         integrity: Integrity,
         credentials: Option<Header>,
+        proven: Option<ProvenUser>,
     ) -> Self {
         let mut carried = Headers::new();
         if let Some(header) = &credentials {
@@ -151,6 +165,7 @@ impl Asked {
             tenant,
             domain,
             contact: None,
+            proven,
             expires: 0,
             integrity,
             credentials,
@@ -212,6 +227,9 @@ impl Asked {
         }
         if let Some(credentials) = &sender.credentials {
             headers.push_typed(credentials);
+        } else if let Some(user) = &self.proven {
+            let credentials = self.empty_credentials(&user.impi);
+            headers.push(HeaderName::Authorization, credentials);
         } else if self.credentials.is_none()
             && tenant.registration.private_identity == PrivateIdentityRule::Implied
             && let Some(identity) = PrivateIdentity::implied_by(&self.key.identity)
@@ -280,6 +298,19 @@ pub(super) fn granted(response: &Response, token: &str, asked: u32) -> u32 {
     ours.and_then(Contact::expires).or(header).unwrap_or(asked)
 }
 
+/// How long a user may be registered before his token's time is over, in seconds. Spec of
+/// the lifetimes: a little less, so that the box is never late.
+pub(crate) fn life_of(user: &ProvenUser, now: Instant) -> Result<u32, Rejection> {
+    let left = user
+        .until
+        .saturating_duration_since(now)
+        .saturating_sub(AHEAD);
+    match u32::try_from(left.as_secs()).unwrap_or(u32::MAX) {
+        0 => Err(Rejection::Token(TokenRefusal::Expired)),
+        seconds => Ok(seconds),
+    }
+}
+
 /// Whose address of record it is, and in which domain.
 fn address_of_record(uri: &Uri) -> Result<(PublicIdentity, HostName), Rejection> {
     let sip = uri
@@ -342,6 +373,9 @@ fn is_instance(text: &str) -> bool {
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && !b"<>\"\\".contains(&byte))
 }
+
+/// How long before its token a registration ends.
+const AHEAD: Duration = Duration::from_secs(10);
 
 /// Longer than any URN that names a device.
 const INSTANCE_MAX: usize = 128;

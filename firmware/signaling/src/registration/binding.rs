@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::ProvenUser;
 use crate::config::{Config, TenantId};
 use crate::flow_token::FlowName;
 use crate::id::{EndpointId, FlowId, SipTransport};
@@ -139,6 +140,8 @@ pub(super) struct Registered {
     pub(super) access_contact: Uri,
     /// How the accepted REGISTER came.
     pub(super) integrity: Integrity,
+    /// The user, if he logged in by token.
+    pub(super) proven: Option<ProvenUser>,
     /// The credentials that the core accepted last, for a farewell.
     pub(super) credentials: Option<Header>,
 }
@@ -187,6 +190,12 @@ impl Binding {
     #[must_use]
     pub fn endpoint(&self) -> EndpointId {
         self.endpoint
+    }
+
+    /// Until when it is registered.
+    #[must_use]
+    pub fn until(&self) -> Option<Instant> {
+        Some(self.registered()?.until)
     }
 
     /// The identities that the user may speak for, P-Associated-URI of RFC 7315 §4.1;

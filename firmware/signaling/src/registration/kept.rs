@@ -127,6 +127,7 @@ impl Registrations {
                     identities: granted.identities,
                     access_contact: granted.access_contact,
                     integrity: granted.integrity,
+                    proven: None,
                     credentials: None,
                 },
                 until: now + tenant.registration.grace,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::auth::AuthenticationFailure;
 use crate::config::HostName;
 use crate::event::{DeregistrationCause, Event, RegistrationFailure};
+use crate::flow::Closing;
 use crate::id::FlowId;
 use crate::link::Link;
 use crate::output::Output;
@@ -123,7 +124,12 @@ impl Registrations {
                 if registered.until <= now =>
             {
                 link.counters.deregistered_by_expiry += 1;
-                self.end(id, DeregistrationCause::Expired, link);
+                // For a user who logged in by token the box can speak itself.
+                if registered.proven.is_some() {
+                    self.bid_farewell(id, DeregistrationCause::Expired, link);
+                } else {
+                    self.end(id, DeregistrationCause::Expired, link);
+                }
             }
             State::Grace { until, .. } if *until <= now => {
                 link.counters.deregistered_by_grace += 1;
@@ -172,6 +178,19 @@ impl Registrations {
         self.leave_at = (!self.leaving.is_empty()).then_some(at);
     }
 
+    /// Ends a registration, and closes the connection that it was on.
+    pub(crate) fn dismiss(&mut self, id: BindingId, cause: DeregistrationCause, link: &mut Link) {
+        let Some(binding) = self.table.get(&id) else {
+            return;
+        };
+        let flow = binding.flow();
+        self.bid_farewell(id, cause, link);
+        if let Some(flow) = flow {
+            self.changes
+                .push_back(Change::Close(flow, Closing::Dismissed));
+        }
+    }
+
     /// Ends a registration for browser and calls, and tries to end it in the core with the
     /// credentials that are stored for the user, or else those of the last REGISTER. A core whose nonces are good only once challenges
     /// that, and then the core's half ends by expiring.
@@ -185,13 +204,14 @@ impl Registrations {
             return;
         };
         let credentials = binding.registered().and_then(|it| it.credentials.clone());
+        let proven = binding.registered().and_then(|it| it.proven.clone());
         let (key, tenant) = (binding.key.clone(), binding.tenant);
         let domain = key.identity.domain().and_then(HostName::parse);
         let integrity = binding.registered().map(|it| it.integrity);
         self.drop_attempt(id, link);
         self.end(id, cause, link);
         if let (Some(domain), Some(integrity)) = (domain, integrity) {
-            let asked = Asked::farewell(key, tenant, domain, integrity, credentials);
+            let asked = Asked::farewell(key, tenant, domain, integrity, credentials, proven);
             self.begin(id, Origin::Farewell, asked, link);
         }
     }

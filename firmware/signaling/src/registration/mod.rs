@@ -28,10 +28,12 @@ use crate::event::DeregistrationCause;
 use crate::flow::Closing;
 use crate::flow_token::{FlowName, FlowTokens};
 use crate::id::{EndpointId, FlowId};
+use crate::identity::PublicIdentity;
 use crate::link::Link;
 use crate::message::{Request, SipUri};
 use crate::rejection::Rejection;
 
+pub(crate) use asked::life_of;
 pub use binding::{Binding, BindingId, ImsPath};
 use binding::{BindingKey, Instance, Kind};
 pub(crate) use kept::KeptRegistration;
@@ -92,6 +94,8 @@ pub(crate) enum Change {
     Away(BindingId),
     /// The browser came back, on another connection.
     Back(BindingId),
+    /// The core has taken the registration of a user who logged in by token.
+    Proven(BindingId),
     /// The registration is over.
     Ended(BindingId, DeregistrationCause),
     /// How many registrations a connection has now.
@@ -152,6 +156,16 @@ impl Registrations {
             .flat_map(|first| self.by_key.range(first..));
         from.take_while(move |(other, _)| key.is_some_and(|key| key.identity == other.identity))
             .map(|(_, id)| *id)
+    }
+
+    /// The registrations of an identity, under whichever of its user's names.
+    pub(crate) fn of_identity(&self, identity: &PublicIdentity) -> Vec<BindingId> {
+        let is_his = |binding: &&Binding| binding.identities().contains(identity);
+        self.table
+            .values()
+            .filter(is_his)
+            .map(Binding::id)
+            .collect()
     }
 
     /// The registration that owns a port towards the IMS.

@@ -17,10 +17,16 @@ pub(super) struct Integrity {
     pub(super) is_secure: bool,
     /// On the connection that the core has accepted this user on.
     pub(super) is_bound: bool,
+    /// From a user whom the box itself has authenticated.
+    #[serde(default)]
+    pub(super) is_proven: bool,
 }
 
 impl Integrity {
     fn as_str(self) -> &'static str {
+        if self.is_proven {
+            return "auth-done"; // Trusted Node Authentication, TS 33.203 Annex U.
+        }
         match (self.is_secure, self.is_bound) {
             (true, false) => "tls-pending",
             (true, true) => "tls-yes",

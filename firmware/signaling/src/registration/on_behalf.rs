@@ -148,6 +148,7 @@ impl Registrations {
             return false;
         };
         registered.access_contact = contact.uri.clone();
+        registered.proven.clone_from(&asked.proven);
         let mut carried = Headers::new();
         for identity in &registered.identities {
             let uri = Uri::parse(identity.reveal()).expect("an identity is a URI");
@@ -156,6 +157,7 @@ impl Registrations {
         let granted = seconds(wanted_until.saturating_duration_since(now));
         let answer = asked::success(request, Some(contact), granted, &carried);
         self.hold(id, flow, registered, wanted_until - now, link);
+        self.changes.push_back(Change::Proven(id));
         self.respond(origin, answer, link);
         self.reschedule(id);
         true
@@ -330,6 +332,7 @@ impl Registrations {
                 let contact = attempt.asked.contact.as_ref();
                 let answer = asked::success(request, contact, seconds(wanted), &carried);
                 self.keep(id, *flow, from, registered, wanted, link);
+                self.changes.push_back(Change::Proven(id));
                 self.respond(&attempt.origin, answer, link);
             }
             (Origin::Browser { request, .. }, _) => {
@@ -359,6 +362,7 @@ impl Registrations {
             return;
         };
         link.counters.registrations_refreshed += 1;
+        self.changes.push_back(Change::Proven(id));
         binding.core_until = Some(registered.until);
         binding.next_hop = Some(from);
         if let State::Registered(before)
@@ -429,7 +433,7 @@ impl Registrations {
             self.end(id, DeregistrationCause::Core, link);
             if let Some(flow) = flow {
                 self.changes
-                    .push_back(Change::Close(flow, crate::flow::Closing::Deregistered));
+                    .push_back(Change::Close(flow, crate::flow::Closing::Dismissed));
             }
             return;
         }
@@ -475,6 +479,12 @@ impl Binding {
     /// Who he is, if the box keeps him registered.
     pub(crate) fn kept_user(&self) -> Option<&PrivateIdentity> {
         self.on_behalf.as_ref().map(|it| &it.user.impi)
+    }
+
+    /// Whether the registration is this user's, who proved himself to the box.
+    pub(super) fn is_proven_for(&self, user: &ProvenUser) -> bool {
+        let proven = self.registered().and_then(|it| it.proven.as_ref());
+        self.is_kept_for(user) || proven.is_some_and(|it| it.impi == user.impi)
     }
 
     /// Whether the box keeps this user registered, and he is the one.

@@ -29,8 +29,8 @@ use super::mw;
 use super::on_behalf::{self, Proving};
 
 impl Registrations {
-    /// Takes a browser's REGISTER. With a user who has proved himself in another way, the
-    /// box registers him.
+    /// Takes a browser's REGISTER; `user` is whom its token proves. On Gm the box registers
+    /// him with stored credentials, on Mw it vouches for him (TS 33.203 Annex U).
     pub(crate) fn handle_register(
         &mut self,
         (flow, source): (FlowId, Option<IpAddr>),
@@ -47,16 +47,19 @@ impl Registrations {
             request: Box::new(request.clone()),
         };
         let known = |identity: &PublicIdentity| self.instance_of(flow, identity);
-        let asked = match Asked::read(&request, is_secure, &link.config, &link.policies, known) {
+        let (config, policies, now) = (&link.config, &link.policies, link.instant());
+        let read = Asked::read(
+            &request,
+            is_secure,
+            config,
+            policies,
+            user.clone(),
+            now,
+            known,
+        );
+        let mut asked = match read {
             Ok(asked) => asked,
             Err(rejection) => return self.reject(&origin, None, rejection, link),
-        };
-        // A P-CSCF vouches for its users in another way, TS 33.203 Annex U.
-        let is_terminal = link.config.tenant(asked.tenant).profile.mw().is_none();
-        let user = user.filter(|_| is_terminal);
-        let mut asked = match &user {
-            Some(_) => asked.on_behalf(),
-            None => asked,
         };
         let identity = asked.key.identity.clone();
         if let Err(rejection) = self.may_try(flow, source, &asked, link) {
@@ -65,8 +68,10 @@ impl Registrations {
         match self.admit(flow, &asked, user.as_ref(), link) {
             Ok(Some(id)) => {
                 asked.integrity.is_bound = self.table[&id].flow() == Some(flow);
+                let is_terminal = link.config.tenant(asked.tenant).profile.mw().is_none();
+                let kept = user.filter(|_| is_terminal);
                 let is_renewed =
-                    user.is_some_and(|user| self.renew(id, flow, user, &origin, &asked, link));
+                    kept.is_some_and(|user| self.renew(id, flow, user, &origin, &asked, link));
                 if !is_renewed {
                     self.drop_attempt(id, link);
                     self.begin(id, origin, asked, link);
@@ -105,7 +110,7 @@ impl Registrations {
         };
         let is_kept = user.is_some_and(|user| binding.is_kept_for(user));
         let is_owner = match user {
-            Some(_) => is_kept || binding.registered().is_none(),
+            Some(user) => binding.is_proven_for(user) || binding.registered().is_none(),
             // A core that trusts the port would end it whoever asks.
             None => !(asked.is_farewell() && binding.needs_proof(flow)),
         };

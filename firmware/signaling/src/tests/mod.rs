@@ -15,4 +15,5 @@ mod registration;
 mod restart;
 mod services;
 mod tenants;
+mod tokens;
 mod world;

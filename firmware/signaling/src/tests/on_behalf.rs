@@ -6,20 +6,26 @@ use zeroize::Zeroizing;
 
 use super::calls::{accepted, inside, invite};
 use super::registration::register;
+use super::tokens::{lasting_with, token_world};
 use super::world::{Asked, World};
-use crate::FlowId;
-use crate::auth::{Credential, ProvenUser};
-use crate::config::HostName;
+use crate::auth::{Credential, Template, Token};
 use crate::event::{DeregistrationCause, Event, RegistrationFailure};
-use crate::identity::{PrivateIdentity, PublicIdentity};
 use crate::message::headers::{Authorization, Digest};
 use crate::message::{HeaderName, Response};
+use crate::{FlowId, Input, TicketId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A world in which `alice` proved who she is on connection 1, for this long.
 fn world(proven_for: Duration) -> World {
-    let mut world = World::new();
+    let mut world = token_world(|config| {
+        let rule = &mut config.auth.identities[0];
+        rule.impi = Template::parse("{impi}").unwrap();
+        rule.impus = vec![
+            Template::parse("sip:{sub}@ims.test").unwrap(),
+            Template::parse("tel:+390401234567").unwrap(),
+        ];
+    });
     let password = Zeroizing::new("alice-secret".to_owned());
     let impi = "alice_web@ims.test";
     world
@@ -27,21 +33,30 @@ fn world(proven_for: Duration) -> World {
         .insert(impi.to_owned(), Credential::Password(password));
     world.open(1);
     prove(&mut world, 1, "alice", impi, proven_for);
+    world.input(Input::TicketWanted {
+        ticket: TicketId(1),
+        token: token("alice", impi, proven_for),
+    });
+    world.provide("{}");
+    world.forget();
     world
 }
 
+/// The connection brings a token that stays good until 10 s after this time: that much
+/// sooner does the registration end.
 fn prove(world: &mut World, flow: u64, user: &str, impi: &str, time: Duration) {
-    let domain = HostName::parse("ims.test").unwrap();
-    let user = ProvenUser {
-        impi: PrivateIdentity::new(impi),
-        impus: vec![PublicIdentity::sip(user, &domain).unwrap()],
-        until: world.now + time,
-    };
-    world.signaling.proven.insert(FlowId(flow), user);
+    let (flow, token) = (FlowId(flow), token(user, impi, time));
+    world.input(Input::FlowToken { flow, token });
+}
+
+fn token(user: &str, impi: &str, time: Duration) -> Token {
+    let seconds = i64::try_from(time.as_secs()).unwrap() + 10;
+    let claims = [("impi", format!("\"{impi}\""))];
+    Token::parse(&lasting_with(user, seconds, &claims)).unwrap()
 }
 
 fn log_in(world: &mut World, granted: u32) -> Asked {
-    world.browser(1, &register("alice", 1, "Authorization: Bearer eyJh"));
+    world.browser(1, &register("alice", 1, ""));
     let first = world.core_request();
     world.answer(&first, first.challenge("n1"));
     let second = world.core_request();
@@ -71,7 +86,7 @@ fn stale(asked: &Asked, nonce: &str) -> Response {
 #[test]
 fn a_proven_user_is_registered_and_his_browser_sees_no_challenge() {
     let mut world = world(3600 * SECOND);
-    world.browser(1, &register("alice", 1, "Authorization: Bearer eyJh"));
+    world.browser(1, &register("alice", 1, ""));
 
     let first = world.core_request();
     assert_eq!(

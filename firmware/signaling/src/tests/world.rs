@@ -13,7 +13,7 @@ use iq::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use crate::auth::{AuthenticationFailure, Credential, digest};
+use crate::auth::{AuthenticationFailure, Credential, FetchId, FetchRequest, TokenRefusal, digest};
 use crate::config::{Config, HostName, NextHop};
 use crate::message::{HeaderName, Message, Parsed, Request, Response, StatusCode, parse_datagram};
 use crate::reach::{Question, Records, Resolution};
@@ -35,6 +35,9 @@ pub(super) struct World {
     /// What went to browsers and was not looked at yet.
     to_flow: VecDeque<(FlowId, Message)>,
     pub(super) events: Vec<Event>,
+    /// What identity providers were asked.
+    pub(super) asked: VecDeque<(FetchId, FetchRequest)>,
+    pub(super) tickets: Vec<Result<Private<String>, TokenRefusal>>,
     /// All that happened, a line each.
     ladder: String,
     pub(super) answers_open: bool,
@@ -72,6 +75,8 @@ impl World {
             to_core: VecDeque::new(),
             to_flow: VecDeque::new(),
             events: Vec::new(),
+            asked: VecDeque::new(),
+            tickets: Vec::new(),
             ladder: String::new(),
             answers_open: true,
             names: BTreeMap::new(),
@@ -326,6 +331,14 @@ impl World {
                 if self.store_answers {
                     self.input(Input::Stored { write });
                 }
+            }
+            Output::Fetch { query, request } => {
+                writeln!(ladder, "{at}s fetch{} {}", query.0, request.url).unwrap();
+                self.asked.push_back((query, request));
+            }
+            Output::Ticket { ticket, result } => {
+                writeln!(ladder, "{at}s ticket{} {}", ticket.0, result.is_ok()).unwrap();
+                self.tickets.push(result);
             }
             Output::Iq(command) => {
                 let text = format!("{command:?}");

@@ -153,6 +153,7 @@ impl Access {
                 self.origins.clone()
             },
             path: self.path.clone(),
+            gives_tickets: false,
         }
     }
 

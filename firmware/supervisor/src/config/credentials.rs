@@ -14,7 +14,8 @@ section! {
     folder: Option<PathBuf> = None,
     /// The name of the systemd credential that holds the key (systemd-creds, and
     /// LoadCredentialEncrypted= in the unit): 64 hexadecimal digits, or at least 32 bytes.
-    key_credential: String = "credentials-key".to_owned(),
+    /// Unset: "credentials-key", if there is one.
+    key_credential: Option<String> = None,
     /// A file with the key, for machines without systemd. Nobody but its owner may read it,
     /// and it must not lie in the state folder.
     key_file: Option<PathBuf> = None,
@@ -30,6 +31,16 @@ impl Credentials {
         folder.unwrap_or_else(|| state.folder.join("credentials"))
     }
 
+    /// The name of the systemd credential that holds the key.
+    pub(crate) fn key_name(&self) -> &str {
+        self.key_credential.as_deref().unwrap_or("credentials-key")
+    }
+
+    /// Whether the file says where the key is.
+    pub(super) fn has_key(&self) -> bool {
+        self.key_credential.is_some() || self.key_file.is_some()
+    }
+
     pub(super) fn check(&self, state: &State, faults: &mut Vec<Fault>) {
         let folder = self.path(state);
         let is_beside =
@@ -40,7 +51,8 @@ impl Credentials {
                  state folder and the credentials' folder",
             ));
         }
-        if self.key_credential.is_empty() || self.key_credential.contains(['/', '\0']) {
+        let name = self.key_name();
+        if name.is_empty() || name.contains(['/', '\0']) {
             faults.push(fault(
                 "[credentials] key_credential: must be the name of a systemd credential, without \
                  slashes",

@@ -7,14 +7,15 @@ use std::time::Duration;
 use iq::PayloadFormat;
 use signaling::SipTransport;
 use signaling::config::{
-    AddressFamily, CallConfig, ForeignIdentity, Host, HostName, NextHop, PreconditionPolicy,
-    PrivateIdentityRule, RegistrationConfig, ServiceConfig, Tenant,
+    AddressFamily, CallConfig, ForeignIdentity, Host, HostName, Login, NextHop, PreconditionPolicy,
+    PrivateIdentityRule, RegistrationConfig, ServiceConfig, Tenant, TokenLogin,
 };
 use signaling::guard::dial_plan::{DialPlan, Rule};
 use signaling::sdp::CodecPolicy;
 
 use super::emergency::{Country, Number, Route};
 use super::fault;
+use super::login::{self, Issuer, LoginName, Url};
 use super::mw::{Foreign, ProfileName};
 use super::reader::{Fault, PortRange, section, text_value};
 
@@ -86,6 +87,13 @@ section! {
     /// What the first REGISTER says about the private identity: "implied" (the public
     /// one without its scheme, as TS 24.229 has it) or "absent".
     private_identity: PrivateIdentity = PrivateIdentity(PrivateIdentityRule::Implied),
+    /// How users prove who they are: "digest" (to the core, through the box) or "token" (an
+    /// access token of an [[issuer]], which the box verifies; needs [[identity_map]] rules).
+    login: LoginName = LoginName::Digest,
+    /// Whose tokens are taken here, by the urls of [[issuer]] tables. Empty: all of them.
+    issuers: Vec<Url> = Vec::new(),
+    /// What a challenge for a token calls this box. Unset: the first of home_domains.
+    realm: Option<String> = None,
     /// How long the core may take to answer before its next address is tried.
     answer_time: Duration = RegistrationConfig::default().answer_time,
     /// How many users may begin to log in a second; more wait for their turn for some
@@ -418,6 +426,54 @@ impl Ims {
         }
     }
 
+    /// Finds what keeps users from logging in by token. `place` is how messages call the table.
+    /// `has_credentials` says whether the box keeps any of its users'.
+    pub(super) fn check_login(
+        &self,
+        place: &str,
+        issuers: &[Issuer],
+        has_credentials: bool,
+        faults: &mut Vec<Fault>,
+    ) {
+        let mut fault = |message: &str| faults.push(fault(format!("{place} {message}")));
+        for url in &self.issuers {
+            if !issuers
+                .iter()
+                .any(|issuer| issuer.url.as_ref() == Some(url))
+            {
+                fault(&format!(
+                    "issuers: there is no [[issuer]] with the url {url}"
+                ));
+            }
+        }
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
+        if self
+            .realm
+            .as_ref()
+            .is_some_and(|realm| !realm.bytes().all(is_plain))
+        {
+            fault("realm: must not have spaces, quotes or letters beyond ASCII");
+        }
+        if self.login != LoginName::Token {
+            return;
+        }
+        if issuers.is_empty() {
+            fault("login: \"token\" needs an [[issuer]], and an [[identity_map]] for it");
+        }
+        if !self.vouches() && !has_credentials {
+            fault(
+                "login: \"token\" with profile = \"gm\" needs [credentials] key_credential or \
+                 key_file: a P-CSCF does not take the box's word for its users, so the box \
+                 proves them with credentials that it keeps under that key",
+            );
+        }
+    }
+
+    /// Whether the core takes the box's word for who its users are (TS 33.203 Annex U).
+    fn vouches(&self) -> bool {
+        self.profile == ProfileName::Mw
+    }
+
     /// Where requests go; `None` until it is configured.
     pub(crate) fn next_hop(&self) -> Option<NextHop> {
         let peer = match self.profile {
@@ -449,12 +505,21 @@ impl Ims {
     }
 
     /// The network as signaling knows it; `None` if a setting without default is missing.
-    pub(super) fn tenant(&self, name: &str) -> Option<Tenant> {
+    pub(super) fn tenant(&self, name: &str, issuers: &[Issuer]) -> Option<Tenant> {
         let first = self.home_domains.first()?.0.clone();
         let mut tenant = Tenant::new(name, first, self.next_hop()?);
         tenant.domains = self.home_domains.iter().map(|d| d.0.clone()).collect();
         tenant.profile = self.profile();
         tenant.emergency = self.emergency();
+        if self.login == LoginName::Token {
+            tenant.login = Login::Token(TokenLogin {
+                issuers: login::believed(&self.issuers, issuers),
+                realm: self
+                    .realm
+                    .clone()
+                    .unwrap_or_else(|| tenant.domains[0].to_string()),
+            });
+        }
         tenant.trusted_peers.clone_from(&self.trusted_peers);
         tenant.passed_headers.clone_from(&self.passed_headers);
         tenant.registration.expires = self.registration_expires;

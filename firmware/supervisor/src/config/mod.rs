@@ -5,6 +5,7 @@ mod access;
 mod credentials;
 mod emergency;
 mod ims;
+mod login;
 mod media;
 mod mw;
 mod reader;
@@ -19,6 +20,7 @@ use toml::de::DeTable;
 pub(crate) use access::{Access, Limited};
 pub(crate) use credentials::Credentials;
 pub(crate) use ims::{Calls, Ims};
+pub(crate) use login::{IdentityMap, Issuer};
 pub(crate) use media::Media;
 pub(crate) use reader::Fault;
 use reader::{Section, line_of, read_section, unknown};
@@ -33,6 +35,10 @@ macro_rules! config {
             $($(#[doc = $doc])* pub(crate) $field: $section,)*
             /// Networks, if `[ims]` does not describe the only one.
             pub(crate) tenants: Vec<Tenant>,
+            /// Identity providers.
+            pub(crate) issuers: Vec<Issuer>,
+            /// Who their users are.
+            pub(crate) identities: Vec<IdentityMap>,
         }
 
         impl Config {
@@ -40,6 +46,8 @@ macro_rules! config {
                 let mut config = Config {
                     $($field: read_section(text, root, faults),)*
                     tenants: Vec::new(),
+                    issuers: login::read(text, root, faults),
+                    identities: login::read(text, root, faults),
                 };
                 config.tenants = tenant::read(text, root, &config.ims, faults);
                 config
@@ -51,6 +59,8 @@ macro_rules! config {
             pub(crate) fn documented() -> String {
                 let mut text = String::from(HEAD);
                 $(document::<$section>(&mut text);)*
+                document_table::<Issuer>(&mut text);
+                document_table::<IdentityMap>(&mut text);
                 text
             }
         }
@@ -91,6 +101,8 @@ impl Config {
             config.ims.check("[ims]", &mut faults);
         }
         tenant::check(&config.tenants, &config.ims, &mut faults);
+        login::check(&config.issuers, &config.identities, &mut faults);
+        config.check_logins(&mut faults);
         config.calls.check(&mut faults);
         config.media.check(&mut faults);
         config.credentials.check(&config.state, &mut faults);
@@ -116,16 +128,41 @@ impl Config {
         self.tenants.clone()
     }
 
+    /// Whether users of any network log in by access token.
+    pub(crate) fn takes_tokens(&self) -> bool {
+        let networks = self.networks();
+        networks
+            .iter()
+            .any(|it| it.ims.login == login::LoginName::Token)
+    }
+
     /// The control plane's settings; `None` if a setting without default is missing.
     pub(crate) fn signaling(&self) -> Option<signaling::Config> {
         let networks = self.networks();
-        let tenants = networks.iter().map(|it| it.ims.tenant(&it.name));
+        let tenants = networks
+            .iter()
+            .map(|it| it.ims.tenant(&it.name, &self.issuers));
         let mut config = signaling::Config::of(tenants.collect::<Option<_>>()?);
+        config.auth = login::signaling(&self.issuers, &self.identities)?;
         config.flows.authentication_time = self.limits.authentication_time;
         config.flows.count = self.limits.flows;
         config.guard = self.limits.guard();
         config.calls = self.calls.signaling();
         Some(config)
+    }
+
+    /// Finds networks whose users could not log in.
+    fn check_logins(&self, faults: &mut Vec<Fault>) {
+        for network in self.networks() {
+            let place = match self.tenants.is_empty() {
+                true => "[ims]".to_owned(),
+                false => network.place(),
+            };
+            let has_credentials = self.credentials.has_key();
+            network
+                .ims
+                .check_login(&place, &self.issuers, has_credentials, faults);
+        }
     }
 
     fn parse_unchecked(text: &str) -> (Self, Vec<Fault>) {
@@ -140,7 +177,8 @@ impl Config {
         let root = root.get_ref();
         for name in root.keys() {
             let section = name.get_ref().as_ref();
-            if !Self::SECTIONS.contains(&section) && section != tenant::TABLE {
+            let is_table = [tenant::TABLE, Issuer::NAME, IdentityMap::NAME].contains(&section);
+            if !Self::SECTIONS.contains(&section) && !is_table {
                 faults.push(Fault {
                     line: Some(line_of(text, name.span().start)),
                     message: unknown(&format!("section [{section}]"), section, Self::SECTIONS),
@@ -174,6 +212,27 @@ fn document<S: Section>(text: &mut String) {
             Some(default) => writeln!(text, "{} = {default}", key.name),
             None => writeln!(text, "# {} =", key.name),
         };
+    }
+}
+
+/// A table that may be there several times or not at all, so nothing of it is set.
+fn document_table<S: Section>(text: &mut String) {
+    let mut lines = String::new();
+    for line in S::DOC {
+        let _ = writeln!(lines, "{line}");
+    }
+    let _ = writeln!(lines, "\n [[{}]]", S::NAME);
+    for key in S::keys() {
+        let _ = writeln!(lines);
+        for line in key.doc {
+            let _ = writeln!(lines, "{line}");
+        }
+        let default = key.default.unwrap_or_default();
+        let _ = writeln!(lines, " {} = {default}", key.name);
+    }
+    let _ = writeln!(text);
+    for line in lines.lines() {
+        let _ = writeln!(text, "{}", format!("#{line}").trim_end());
     }
 }
 

@@ -133,9 +133,9 @@ fn source(settings: &Credentials) -> Result<PathBuf, StoreError> {
         return Ok(file.clone());
     }
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
-    let file = folder.map(|folder| Path::new(&folder).join(&settings.key_credential));
+    let file = folder.map(|folder| Path::new(&folder).join(settings.key_name()));
     file.filter(|file| file.exists())
-        .ok_or_else(|| StoreError::NoKey(settings.key_credential.clone()))
+        .ok_or_else(|| StoreError::NoKey(settings.key_name().to_owned()))
 }
 
 /// The settings' check knows names; here links and `..` are resolved too.

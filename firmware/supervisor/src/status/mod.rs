@@ -1,4 +1,5 @@
-//! The technician's listener, on an address of its own: /livez, /readyz, /metrics.
+//! The technician's listener, on an address of its own: /livez, /readyz, /metrics, and
+//! `DELETE /registrations/{identity}`, which ends every registration of a user.
 
 mod metrics;
 
@@ -9,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{delete, get};
+use signaling::identity::PublicIdentity;
+use signaling::message::Uri;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -54,6 +57,7 @@ pub(crate) async fn run(listen: SocketAddr, sources: Arc<Sources>) -> anyhow::Re
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/registrations/{identity}", delete(end_registrations))
         .with_state(sources);
     axum::serve(listener, router).await?;
     Ok(())
@@ -72,6 +76,32 @@ fn verdict(reasons: Vec<String>) -> (StatusCode, String) {
         return (StatusCode::OK, "ok\n".to_owned());
     }
     (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+}
+
+/// Ends what is registered under an identity: a SIP or tel URI, percent-encoded.
+async fn end_registrations(
+    State(sources): State<Arc<Sources>>,
+    Path(identity): Path<String>,
+) -> (StatusCode, &'static str) {
+    let identity = Uri::parse(&identity).and_then(|uri| PublicIdentity::of_uri(&uri));
+    let Some(identity) = identity else {
+        let wanted =
+            "give a public identity, like sip:alice@ims.example.com or tel:+390401234567\n";
+        return (StatusCode::BAD_REQUEST, wanted);
+    };
+    let (answer, ended) = oneshot::channel();
+    let control = Control::EndRegistrations(identity, answer);
+    if sources.signaling.send(control).await.is_err() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "try again\n");
+    }
+    match timeout(ANSWER_TIME, ended).await {
+        Ok(Ok(0)) => (
+            StatusCode::NOT_FOUND,
+            "nobody is registered under this identity\n",
+        ),
+        Ok(Ok(_)) => (StatusCode::OK, "ended\n"),
+        Ok(Err(_)) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "try again\n"),
+    }
 }
 
 async fn metrics(State(sources): State<Arc<Sources>>) -> impl IntoResponse {

@@ -4,4 +4,4 @@
 
 mod evil;
 mod issuers;
-pub(super) mod provider;
+pub(crate) mod provider;
