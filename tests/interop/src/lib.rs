@@ -13,6 +13,7 @@ pub mod header_table;
 pub mod hss;
 pub mod identity_provider;
 pub mod ims;
+pub mod judge;
 pub mod lab;
 pub mod network;
 pub mod sipp;

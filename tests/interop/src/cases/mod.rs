@@ -170,6 +170,14 @@ const IMS_CASES: &[Case] = &[
         name: "identity-provider",
         run: identity::identity_provider,
     },
+    Case {
+        name: "tokens",
+        run: identity::tokens,
+    },
+    Case {
+        name: "opaque-tokens",
+        run: identity::opaque_tokens,
+    },
 ];
 
 /// What a browser does through a gateway that is the P-CSCF.
