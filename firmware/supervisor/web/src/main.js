@@ -198,13 +198,18 @@ function onStreams(streams) {
   call.levels = { mic: local.getAudioTracks().length ? new Level(local) : undefined, far: new Level(remote) };
   call.connection = connection;
   call.meter = setInterval(() => {
-    $("level-mic").value = call.levels.mic?.loudness() ?? 0;
-    $("level-far").value = call.levels.far.loudness();
+    setLevel("level-mic", call.levels.mic?.loudness() ?? 0);
+    setLevel("level-far", call.levels.far.loudness());
   }, 100);
   call.quality = new Quality(connection, (verdict) => {
     const paused = call.hold && (call.hold.local || call.hold.remote);
     setQuality(paused ? { grade: "wait", text: "On hold" } : verdict);
   });
+}
+
+function setLevel(id, percent) {
+  $(id).setAttribute("aria-valuenow", String(Math.round(percent)));
+  $(id).firstElementChild.style.width = `${percent}%`;
 }
 
 function onHold(hold) {
@@ -250,8 +255,8 @@ function endCall() {
   for (const id of ["mute", "hold"]) $(id).setAttribute("aria-pressed", "false");
   $("mute").textContent = "Mute";
   $("hold").textContent = "Hold";
-  $("level-mic").value = 0;
-  $("level-far").value = 0;
+  setLevel("level-mic", 0);
+  setLevel("level-far", 0);
 }
 
 function stopMeasuring() {
