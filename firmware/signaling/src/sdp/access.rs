@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::codecs::{self, Format};
 use super::error::SdpError;
 use super::model::{Description, Direction, Media, MediaKind};
+use super::side::PeerDescription;
 use super::slot::SlotLine;
 use super::{Part, interwork::Changes};
 
@@ -80,10 +81,26 @@ impl AccessDescription {
         }
         Err(refusal)
     }
+}
 
-    /// How this differs from the description in force.
-    #[must_use]
-    pub fn changes(&self, in_force: &AccessDescription) -> Changes {
+impl PeerDescription for AccessDescription {
+    fn lines(&self) -> &[SlotLine] {
+        &self.lines
+    }
+
+    fn position(&self) -> usize {
+        self.audio.position
+    }
+
+    fn formats(&self) -> &[Format] {
+        &self.audio.formats
+    }
+
+    fn direction(&self) -> Direction {
+        self.audio.direction
+    }
+
+    fn changes(&self, in_force: &AccessDescription) -> Changes {
         let (new, old) = (&self.audio, &in_force.audio);
         Changes {
             transport: new.fingerprints != old.fingerprints,

@@ -10,6 +10,7 @@ use super::codecs::{self, Format};
 use super::error::SdpError;
 use super::model::{Description, Direction, Media, MediaKind};
 use super::precondition::Preconditions;
+use super::side::PeerDescription;
 use super::slot::SlotLine;
 use super::{Part, interwork::Changes};
 
@@ -72,10 +73,26 @@ impl ImsDescription {
         }
         Err(refusal)
     }
+}
 
-    /// How this differs from the description in force.
-    #[must_use]
-    pub fn changes(&self, in_force: &ImsDescription) -> Changes {
+impl PeerDescription for ImsDescription {
+    fn lines(&self) -> &[SlotLine] {
+        &self.lines
+    }
+
+    fn position(&self) -> usize {
+        self.audio.position
+    }
+
+    fn formats(&self) -> &[Format] {
+        &self.audio.formats
+    }
+
+    fn direction(&self) -> Direction {
+        self.audio.direction
+    }
+
+    fn changes(&self, in_force: &ImsDescription) -> Changes {
         let (new, old) = (&self.audio, &in_force.audio);
         Changes {
             transport: new.remote != old.remote || new.is_rtcp_on != old.is_rtcp_on,

@@ -19,6 +19,7 @@ mod model;
 mod multipart;
 mod parse;
 mod precondition;
+mod side;
 mod slot;
 mod write;
 
@@ -33,6 +34,7 @@ pub use model::{Attribute, Bandwidth, Description, Direction, Host, Media, Media
 pub use multipart::session_description;
 pub use parse::parse;
 pub use precondition::{PreconditionUse, Preconditions};
+pub use side::Side;
 pub use slot::SlotLine;
 pub use write::Origin;
 
