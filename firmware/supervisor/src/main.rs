@@ -72,8 +72,9 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Verb::CheckConfig { file } => load(&file).map(|_| println!("{}: good", file.display())),
-        Verb::Run { config } => load(&config)
-            .and_then(|config| run::to_completion(config, run::Page::default(), |_| {})),
+        Verb::Run { config } => load(&config).and_then(|config| {
+            run::to_completion(config, run::Page::default(), run::Wish::Reload, |_| {})
+        }),
         Verb::Credentials(verb) => credentials::run(verb),
         Verb::Media { config } => {
             load(&config).and_then(|config| media_plane::to_completion(&config))

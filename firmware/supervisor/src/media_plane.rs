@@ -19,7 +19,7 @@ use transport::pulse::Pulse;
 use crate::config::Config;
 use crate::health::Health;
 use crate::media_task::{self, MediaTask, Request};
-use crate::run::{QUEUED_IQ, Signals, fresh_seed, ims_address, look_at_file_limit, workers};
+use crate::run::{QUEUED_IQ, Signals, Wish, fresh_seed, ims_address, look_at_file_limit, workers};
 use crate::supervisor::keep_running;
 use crate::{memory, notify};
 
@@ -38,7 +38,7 @@ pub(crate) fn to_completion(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn run(config: &Config) -> anyhow::Result<()> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new(Wish::Reload)?;
     let health = Health::default();
     let (requests_in, requests) = mpsc::channel(QUEUED_IQ);
     let (replies_in, replies) = mpsc::channel(QUEUED_IQ);

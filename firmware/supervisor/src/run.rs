@@ -48,10 +48,12 @@ pub(crate) struct Started {
     pub(crate) access: Vec<SocketAddr>,
 }
 
-/// Runs the gateway until SIGTERM or SIGINT. `up` is called once it serves.
+/// Runs the gateway until SIGTERM or SIGINT, or SIGHUP where that wishes so. `up` is
+/// called once it serves.
 pub(crate) fn to_completion(
     config: Config,
     page: Page,
+    hang_up: Wish,
     up: impl FnOnce(&Started),
 ) -> anyhow::Result<()> {
     crate::log::start(&config.log)?;
@@ -61,14 +63,17 @@ pub(crate) fn to_completion(
         .enable_all()
         .build()?
         .block_on(async {
-            let ending = Signals::new()?;
+            let ending = Signals::new(hang_up)?;
             run(config, page, up, ending).await
         })
 }
 
 /// What a signal asks for.
-enum Wish {
+#[derive(Clone, Copy)]
+pub(crate) enum Wish {
+    /// The end.
     Leave,
+    /// A look at the files that may have changed.
     Reload,
 }
 
@@ -90,14 +95,17 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    on_hang_up: Wish,
 }
 
 impl Signals {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    /// SIGHUP reloads a service; a program in a terminal it ends with the terminal.
+    pub(crate) fn new(on_hang_up: Wish) -> anyhow::Result<Self> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            on_hang_up,
         })
     }
 
@@ -110,7 +118,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Wish::Leave,
             _ = self.interrupt.recv() => Wish::Leave,
-            _ = self.hang_up.recv() => Wish::Reload,
+            _ = self.hang_up.recv() => self.on_hang_up,
         }
     }
 }

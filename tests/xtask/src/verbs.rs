@@ -1,5 +1,6 @@
 //! The verbs besides `test`, and the commands its lanes share with them.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
@@ -21,9 +22,12 @@ pub(crate) enum Bench {
     Flood,
 }
 
-/// Bundles the page, builds the gateway with its lab core and runs it in the foreground.
+/// Bundles the page, builds the gateway with its lab core and becomes it, so that
+/// whatever ends this command ends the gateway.
 pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    code(demo_command(Extent::Alone)?.args(arguments))
+    let mut demo = demo_command(Extent::Alone)?;
+    let error = demo.args(arguments).exec();
+    Err(error).with_context(|| format!("could not start `{}`", workspace::shown(&demo)))
 }
 
 /// The demo, with everything it needs in place.
