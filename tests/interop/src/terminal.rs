@@ -125,10 +125,11 @@ impl Terminal {
                      sel src {from} dst {to} sport {from_port} dport {to_port}"
                 ),
             )?;
+            // UDP by its number: a small Debian has no /etc/protocols.
             xfrm(
                 namespace,
                 &format!(
-                    "policy add src {from} dst {to} proto udp sport {from_port} dport {to_port} \
+                    "policy add src {from} dst {to} proto 17 sport {from_port} dport {to_port} \
                      dir {direction} tmpl src {from} dst {to} proto esp reqid {spi} mode transport"
                 ),
             )?;
