@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::codecs::{self, Format};
 use super::error::SdpError;
-use super::model::{Description, Direction, Media, MediaKind};
+use super::model::{Description, Direction, Media};
 use super::side::PeerDescription;
-use super::slot::SlotLine;
+use super::slot::{self, SlotLine};
 use super::{Part, interwork::Changes};
 
 /// A browser's description, read for what the box carries.
@@ -57,29 +57,13 @@ impl AccessDescription {
     ///
     /// When no audio line of it can be carried: the reason of the first one.
     pub fn read(description: &Description, part: Part) -> Result<Self, SdpError> {
-        let mut refusal = match part {
-            Part::Offer => SdpError::NoAudio,
-            Part::Answer => SdpError::AudioRefused,
-        };
-        let mut is_first = true;
-        for (position, media) in description.media.iter().enumerate() {
-            let is_in_use = media.port != 0 || (part == Part::Offer && media.has("bundle-only"));
-            if media.kind != MediaKind::Audio || !is_in_use {
-                continue;
-            }
-            match AccessAudio::read(description, media, position) {
-                Ok(audio) => {
-                    return Ok(AccessDescription {
-                        lines: SlotLine::all(description),
-                        audio,
-                    });
-                }
-                Err(error) if is_first => refusal = error,
-                Err(_) => {}
-            }
-            is_first = false;
-        }
-        Err(refusal)
+        let is_in_use =
+            |media: &Media| media.port != 0 || (part == Part::Offer && media.has("bundle-only"));
+        let read = |media: &Media, position| AccessAudio::read(description, media, position);
+        Ok(AccessDescription {
+            audio: slot::carried_audio(description, part, is_in_use, read)?,
+            lines: SlotLine::all(description),
+        })
     }
 }
 

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::codecs::{self, Format};
 use super::error::SdpError;
-use super::model::{Description, Direction, Media, MediaKind};
+use super::model::{Description, Direction, Media};
 use super::precondition::Preconditions;
 use super::side::PeerDescription;
-use super::slot::SlotLine;
+use super::slot::{self, SlotLine};
 use super::{Part, interwork::Changes};
 
 /// A description from the IMS side, read for what the box carries.
@@ -50,28 +50,12 @@ impl ImsDescription {
     ///
     /// When no audio line of it can be carried: the reason of the first one.
     pub fn read(description: &Description, part: Part) -> Result<Self, SdpError> {
-        let mut refusal = match part {
-            Part::Offer => SdpError::NoAudio,
-            Part::Answer => SdpError::AudioRefused,
-        };
-        let mut is_first = true;
-        for (position, media) in description.media.iter().enumerate() {
-            if media.kind != MediaKind::Audio || media.port == 0 {
-                continue;
-            }
-            match ImsAudio::read(description, media, position) {
-                Ok(audio) => {
-                    return Ok(ImsDescription {
-                        lines: SlotLine::all(description),
-                        audio,
-                    });
-                }
-                Err(error) if is_first => refusal = error,
-                Err(_) => {}
-            }
-            is_first = false;
-        }
-        Err(refusal)
+        let is_in_use = |media: &Media| media.port != 0;
+        let read = |media: &Media, position| ImsAudio::read(description, media, position);
+        Ok(ImsDescription {
+            audio: slot::carried_audio(description, part, is_in_use, read)?,
+            lines: SlotLine::all(description),
+        })
     }
 }
 

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Part;
 use super::codecs::{self, Format};
+use super::error::SdpError;
 use super::model::{Attribute, Description, Media, MediaKind};
 
 /// A media line as far as its position must be remembered: enough to write it
@@ -90,6 +92,33 @@ pub(super) fn place_for_audio(
         None => slots.push(new),
     }
     place
+}
+
+/// The first audio line in use that can be carried, as `read` reads it.
+///
+/// # Errors
+///
+/// When there is none: why the first one cannot be.
+pub(super) fn carried_audio<Audio>(
+    description: &Description,
+    part: Part,
+    is_in_use: impl Fn(&Media) -> bool,
+    read: impl Fn(&Media, usize) -> Result<Audio, SdpError>,
+) -> Result<Audio, SdpError> {
+    let mut refusal = None;
+    for (position, media) in description.media.iter().enumerate() {
+        if media.kind != MediaKind::Audio || !is_in_use(media) {
+            continue;
+        }
+        match read(media, position) {
+            Ok(audio) => return Ok(audio),
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    Err(refusal.unwrap_or(match part {
+        Part::Offer => SdpError::NoAudio,
+        Part::Answer => SdpError::AudioRefused,
+    }))
 }
 
 /// RFC 8866 §9, as far as it keeps a value inside its line.
