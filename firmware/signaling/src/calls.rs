@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use iq::Leg;
 
 use crate::Signaling;
-use crate::config::{ForeignIdentity, MwConfig, TenantId};
+use crate::config::{CallerHeader, ForeignIdentity, HostName, MwConfig, Profile, TenantId};
 use crate::emergency::Sos;
 use crate::event::{Breach, Event, Origin};
 use crate::id::{EndpointId, FlowId};
@@ -136,8 +136,9 @@ impl Signaling {
             return Err(Rejection::NoDialog); // RFC 3891 §3.
         }
         let icid = self.link.token();
-        let tokens = &self.link.flow_tokens;
-        let binding = self.registrations.target_of(endpoint, &invite, tokens)?;
+        let binding = self
+            .registrations
+            .target_of(endpoint, &invite, &self.link)?;
         let target = binding
             .access_target()
             .ok_or(Rejection::FlowFailed)?
@@ -189,8 +190,9 @@ impl Signaling {
         let Peer::Ims { endpoint, .. } = *peer else {
             return Err(Rejection::NotHere);
         };
-        let tokens = &self.link.flow_tokens;
-        let binding = self.registrations.target_of(endpoint, request, tokens)?;
+        let binding = self
+            .registrations
+            .target_of(endpoint, request, &self.link)?;
         let target = binding.access_target().cloned();
         let target = target.ok_or(Rejection::FlowFailed)?;
         binding.flow().ok_or(Rejection::FlowFailed)?;
@@ -271,21 +273,35 @@ impl Signaling {
         wish: &Uri,
     ) -> Result<Target, Rejection> {
         let identity = binding.served_identity(Some(wish));
-        let identity = Uri::parse(identity.reveal()).expect("an identity is a URI");
-        let uri = dialled(&invite.uri)?;
+        let profile = &self.link.config.tenant(binding.tenant()).profile;
+        let own = || Uri::parse(identity.reveal()).expect("an identity is a URI");
+        let identity = match profile {
+            Profile::Gm | Profile::Mw(_) => own(),
+            Profile::Trunk(trunk) => trunk.caller_uri(binding.identity()),
+        };
+        let uri = self.outward(binding.tenant(), dialled(&invite.uri)?);
         let mut headers = Headers::new();
         self.pass_replaces(binding.tenant(), invite, &mut headers)?;
-        let mw = self.link.config.tenant(binding.tenant()).profile.mw();
         let is_anonymous = is_anonymous(wish);
-        let is_refused = mw.is_some_and(|mw| mw.foreign_identity == ForeignIdentity::Refuse);
+        let is_refused = profile.foreign_identity() == ForeignIdentity::Refuse;
         if is_refused && !is_anonymous && !binding.owns(wish) {
             return Err(Rejection::NotYours);
         }
         let preferred = NameAddr::new(identity.clone());
-        if mw.is_none() {
-            headers.push(HeaderName::PPreferredIdentity, preferred.to_string());
+        let name = match profile {
+            Profile::Gm => Some(HeaderName::PPreferredIdentity),
+            // The P-CSCF's words come with all that it says.
+            Profile::Mw(_) => None,
+            Profile::Trunk(trunk) => {
+                let is_asserted = trunk.caller == CallerHeader::Asserted;
+                is_asserted.then_some(HeaderName::PAssertedIdentity)
+            }
+        };
+        if let Some(name) = name {
+            headers.push(name, preferred.to_string());
         }
-        let from = match NameAddr::parse(ANONYMOUS).filter(|_| mw.is_some() && is_anonymous) {
+        let is_hidden = is_anonymous && *profile != Profile::Gm;
+        let from = match NameAddr::parse(ANONYMOUS).filter(|_| is_hidden) {
             Some(anonymous) => anonymous,
             None => NameAddr {
                 display: from.display,
@@ -299,6 +315,28 @@ impl Signaling {
             routes: binding.routes(&self.link.config),
             headers,
         })
+    }
+
+    /// How the other end calls whom a browser called. The peer of a trunk knows numbers, and
+    /// a domain of its own (RFC 3261 §19.1.6); its users' domain is this box's affair.
+    fn outward(&self, tenant: TenantId, dialled: Uri) -> Uri {
+        let tenant = self.link.config.tenant(tenant);
+        let Some(trunk) = tenant.profile.trunk() else {
+            return dialled;
+        };
+        match &dialled {
+            Uri::Tel(tel) if tel.is_global() => trunk.number_uri(&tel.digits()),
+            Uri::Sip(sip) => {
+                let domain = HostName::parse(sip.host_text());
+                let is_ours = domain.is_some_and(|domain| tenant.domains.contains(&domain));
+                let host = crate::message::Host::parse(&trunk.domain.to_string());
+                match host.filter(|_| is_ours) {
+                    Some(host) => sip.with_host(&host, None).into(),
+                    None => dialled,
+                }
+            }
+            Uri::Tel(_) | Uri::Urn(_) | Uri::Other(_) => dialled,
+        }
     }
 
     /// A dialog that is not here may be one that the core referred the browser to.

@@ -3,6 +3,7 @@
 mod mw;
 mod services;
 mod tenant;
+mod trunk;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ pub use services::{PreconditionPolicy, ServiceConfig};
 pub use tenant::{
     Login, PrivateIdentityRule, Profile, RegistrationConfig, Tenant, TenantId, TokenLogin,
 };
+pub use trunk::{CallerHeader, TrunkConfig, TrunkRegistration, UserNumber};
 
 /// The settings of the whole control plane.
 #[derive(Clone, Debug)]

@@ -26,7 +26,13 @@ iq::counters! {
         pub next_hops_suspect: u64,
         /// Gauge: servers of the next hop that are down, or asked to be left alone.
         pub next_hops_down: u64,
+        /// Gauge: trunks whose peer holds their registration.
+        pub trunks_registered: u64,
+        /// Gauge: trunks whose peer does not hold the registration that it should.
+        pub trunks_unregistered: u64,
 
+        /// REGISTERs of trunks that came to nothing.
+        pub trunk_failures: u64,
         /// Connections that were opened.
         pub flows_opened: u64,
         /// Connections that ended, whoever ended them.

@@ -48,6 +48,27 @@ pub enum Event {
         /// What the core said, if it said anything.
         status: Option<u16>,
     },
+    /// The peer of a trunk holds the box's registration.
+    TrunkRegistered {
+        /// What the settings call the trunk.
+        tenant: String,
+        /// For how long the peer granted it.
+        expires: Duration,
+    },
+    /// A REGISTER to the peer of a trunk came to nothing; the box tries again.
+    TrunkFailed {
+        /// What the settings call the trunk.
+        tenant: String,
+        /// What the peer said, if it said anything.
+        status: Option<u16>,
+        /// When the next one follows.
+        pause: Duration,
+    },
+    /// The peer of a trunk does not hold the box's registration any more.
+    TrunkLost {
+        /// What the settings call the trunk.
+        tenant: String,
+    },
     /// A registration is over.
     Deregistered {
         /// The port towards the IMS that it had.

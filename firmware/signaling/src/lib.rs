@@ -171,6 +171,7 @@ impl Signaling {
     fn gauge(&mut self) {
         let gauge = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let tally = self.registrations.tally();
+        let trunks = self.registrations.trunks();
         self.link.counters = Counters {
             flows: gauge(self.flows.len()),
             flows_registered: gauge(self.flows.registered()),
@@ -184,6 +185,8 @@ impl Signaling {
             next_hops_down: gauge(self.link.reach.count(Standing::Down)),
             subscriptions: gauge(self.subscriptions.len()),
             identities_lent: gauge(self.logins.lent(self.link.instant())),
+            trunks_registered: gauge(trunks.registered),
+            trunks_unregistered: gauge(trunks.unregistered),
             ..self.link.counters
         };
     }

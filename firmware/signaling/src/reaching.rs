@@ -288,7 +288,7 @@ impl Link {
                 Prober::Open(endpoint, local) => self.send_probe(tenant, endpoint, local, hop),
                 Prober::Opening(_) => self.reach.postpone_probe(hop, now),
                 // The port that all users share will do, once it is open.
-                Prober::None if self.config.tenant(tenant).profile.mw().is_some() => {
+                Prober::None if self.config.tenant(tenant).profile.shared_port().is_some() => {
                     self.reach.postpone_probe(hop, now);
                 }
                 Prober::None => {

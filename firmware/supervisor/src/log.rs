@@ -216,6 +216,26 @@ fn registration(event: &Event) {
         Event::Deregistered {
             endpoint, cause, ..
         } => info!(endpoint = endpoint.0, "registration over: {cause}"),
+        Event::TrunkRegistered { tenant, expires } => {
+            let expires = expires.as_secs();
+            info!(tenant, expires, "trunk registered with its peer");
+        }
+        Event::TrunkFailed {
+            tenant,
+            status,
+            pause,
+        } => warn!(
+            tenant,
+            status,
+            pause = pause.as_secs(),
+            "trunk could not be registered with its peer; it is tried again"
+        ),
+        Event::TrunkLost { tenant } => {
+            error!(
+                tenant,
+                "the peer does not hold the trunk's registration any more"
+            );
+        }
         Event::RefreshFailed {
             endpoint, status, ..
         } => warn!(

@@ -279,6 +279,7 @@ impl Built {
             lives: AtomicU32::new(0),
             idle: Arc::clone(&idle),
             pulse: health.watch("signaling"),
+            trunks: health.condition(),
         };
         let (access_settings, certificates) = access_settings(config, page)?;
         let next_flow = Arc::new(AtomicU64::new(1));
@@ -363,13 +364,24 @@ impl Built {
 }
 
 /// Opens the store of credentials, if there is one: a box that passes Digest through needs
-/// none.
+/// none; one that asks for passwords itself, on a trunk, does.
 fn credentials(
     config: &Config,
     answers: mpsc::Sender<signaling::Input>,
 ) -> anyhow::Result<Service> {
     let settings = &config.credentials;
-    let is_used = *settings != Credentials::default() || settings.path(&config.state).is_dir();
+    let signaling = config.signaling();
+    let has_trunk = |all: &signaling::Config| {
+        let mut tenants = all.tenants.iter();
+        tenants.any(|it| {
+            let trunk = it.profile.trunk();
+            let asks = it.login == signaling::config::Login::Digest;
+            trunk.is_some_and(|trunk| asks || trunk.registration.is_some())
+        })
+    };
+    let is_used = *settings != Credentials::default()
+        || settings.path(&config.state).is_dir()
+        || signaling.is_some_and(|all| has_trunk(&all));
     let store = match credentials::Store::open(settings, &config.state) {
         Ok(store) => Some(store),
         Err(StoreError::NoKey(_)) if !is_used => None,

@@ -25,6 +25,7 @@ use transport::http_client::HttpClient;
 use transport::pulse::Pulse;
 
 use crate::credentials::Service;
+use crate::health::Condition;
 use crate::log::EventLog;
 use crate::media_task::Request;
 use crate::records::Recorder;
@@ -54,6 +55,8 @@ pub(crate) struct SignalingTask {
     /// Told when signaling has nothing left.
     pub(crate) idle: Arc<Notify>,
     pub(crate) pulse: Pulse,
+    /// Whether any network can be reached, as far as the box is registered there itself.
+    pub(crate) trunks: Condition,
 }
 
 /// What the supervisor wants.
@@ -127,6 +130,7 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
         }
         shell.look_at_pressure(pressure(&arrivals, &task.media));
         shell.let_time_pass();
+        shell.look_at_trunks();
         task.pulse.beat();
     }
 }
@@ -237,6 +241,18 @@ impl<'a> Shell<'a> {
             if let Some(command) = self.undelivered.pop_front() {
                 self.ask_media(command);
             }
+        }
+    }
+
+    /// A box that only has trunks, and is registered with no peer, is no use to anybody.
+    fn look_at_trunks(&self) {
+        let counters = self.signaling.counters();
+        let out = usize::try_from(counters.trunks_unregistered).unwrap_or(usize::MAX);
+        if counters.trunks_registered == 0 && out == self.task.config.tenants.len() {
+            let reason = "no trunk is registered with its peer";
+            self.task.trunks.set(reason);
+        } else {
+            self.task.trunks.clear();
         }
     }
 

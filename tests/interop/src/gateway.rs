@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::child::Child;
 use crate::{hss, network, sweep};
@@ -25,6 +26,8 @@ pub enum Way {
     Gm,
     /// As a P-CSCF itself, in front of the I-CSCF.
     Mw,
+    /// As the end of a SIP trunk.
+    Trunk,
 }
 
 /// A running gateway.
@@ -43,6 +46,7 @@ impl Way {
         match self {
             Way::Gm => "gm",
             Way::Mw => "mw",
+            Way::Trunk => "trunk",
         }
     }
 }
@@ -63,6 +67,9 @@ impl Gateway {
         fs::create_dir_all(&folder).context("no folder for the gateway")?;
         let file = folder.join("gatehouse.toml");
         fs::write(&file, configuration(&folder, way, apart)).context("no configuration")?;
+        if way == Way::Trunk {
+            keep_passwords(program, &folder)?;
+        }
         let media = apart
             .then(|| spawn(program, "media", &folder))
             .transpose()?;
@@ -193,6 +200,39 @@ fn spawn(program: &Path, verb: &str, folder: &Path) -> anyhow::Result<Child> {
     Child::start("gatehouse", &mut command, folder)
 }
 
+/// What the technician does before the end of a trunk is of use to anybody.
+fn keep_passwords(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    let key = key_file(folder);
+    fs::write(&key, "0123456789abcdef".repeat(4)).context("no key")?;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).context("an open key")?;
+    let passwords = [
+        (format!("tracy@{}", hss::DOMAIN), hss::password("tracy")),
+        (
+            "+39040500@provider.test".to_owned(),
+            "trunk-secret".to_owned(),
+        ),
+    ];
+    for (user, password) in passwords {
+        let mut child = Command::new(program)
+            .args(["credentials", "add", "--config"])
+            .args([folder.join("gatehouse.toml").as_os_str(), user.as_ref()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("could not start the gateway's program")?;
+        let mut stdin = child.stdin.take().context("no way in")?;
+        writeln!(stdin, "{password}").context("the password was not taken")?;
+        drop(stdin);
+        ensure!(child.wait()?.success(), "the password was not kept");
+    }
+    Ok(())
+}
+
+/// Outside the state folder.
+fn key_file(folder: &Path) -> PathBuf {
+    folder.with_extension("key")
+}
+
 /// The address of the WebSocket, as a page knows it.
 pub fn websocket() -> String {
     format!("ws://{}:{PORT}/sip", network::ACCESS_SIGNALING)
@@ -204,6 +244,7 @@ pub fn origin() -> String {
 }
 
 fn configuration(folder: &Path, way: Way, apart: bool) -> String {
+    let is_trunk = way == Way::Trunk;
     let way = match way {
         Way::Gm => format!("pcscf = \"pcscf.{}:5060\"", hss::DOMAIN),
         Way::Mw => format!(
@@ -211,6 +252,20 @@ fn configuration(folder: &Path, way: Way, apart: bool) -> String {
             hss::DOMAIN,
             hss::DOMAIN
         ),
+        Way::Trunk => format!(
+            "profile = \"trunk\"\npeer = \"{}:5060\"\n\
+             trunk_register = \"sip:+39040500@provider.test\"\n\
+             trunk_numbers = [\"+390405021 = tracy@{}\"]",
+            network::PEER,
+            hss::DOMAIN
+        ),
+    };
+    let key = match is_trunk {
+        true => format!(
+            "[credentials]\nkey_file = \"{}\"\n",
+            key_file(folder).display()
+        ),
+        false => String::new(),
     };
     format!(
         r#"[access]
@@ -247,7 +302,8 @@ folder = "{folder}"
 
 [shutdown]
 grace = "2s"
-"#,
+
+{key}"#,
         signaling = network::ACCESS_SIGNALING,
         domain = hss::DOMAIN,
         gateway = network::GATEWAY,

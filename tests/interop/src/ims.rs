@@ -1,6 +1,7 @@
 //! The IMS core of the tests: Kamailio as P-, I- and S-CSCF, our HSS and name server beside it.
 
 use std::fs;
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -121,6 +122,35 @@ impl Gm {
     }
 }
 
+/// The other end of a SIP trunk, which is no part of the core.
+#[derive(Debug)]
+pub struct Peer {
+    child: Child,
+}
+
+impl Peer {
+    /// Starts it, beside a core's files.
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        let folder = folder.join("ims");
+        let mut child = kamailio(&folder, "peer", &[])?;
+        child.wait_for("", Duration::from_secs(20))?;
+        crate::network::wait_for_port(
+            true,
+            SocketAddrV4::new(network::PEER, 5060),
+            Duration::from_secs(8),
+        )?;
+        Ok(Self { child })
+    }
+
+    /// What it found that must not have come to it, one line each.
+    pub fn leaks(&self) -> Vec<String> {
+        let log = fs::read(self.child.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let lines = log.lines().filter_map(|line| line.split_once("LEAK "));
+        lines.map(|(_, leak)| leak.to_owned()).collect()
+    }
+}
+
 fn kamailio(folder: &Path, name: &str, definitions: &[&str]) -> anyhow::Result<Child> {
     let run = folder.join(format!("{name}.run"));
     fs::create_dir_all(&run).context("no run folder")?;
@@ -146,6 +176,7 @@ fn write_configuration(folder: &Path) -> anyhow::Result<()> {
     write("pcscf.cfg", include_str!("../kamailio/pcscf.cfg"))?;
     write("icscf.cfg", include_str!("../kamailio/icscf.cfg"))?;
     write("scscf.cfg", include_str!("../kamailio/scscf.cfg"))?;
+    write("peer.cfg", include_str!("../kamailio/peer.cfg"))?;
     for (name, address) in [("icscf", network::ICSCF), ("scscf", network::SCSCF)] {
         let text = include_str!("../kamailio/diameter.xml")
             .replace("@NAME@", name)

@@ -13,12 +13,12 @@ use crate::browser::Browser;
 use crate::capture::Capture;
 use crate::gateway::{self, Gateway, Way};
 use crate::header_table::Column;
-use crate::hss;
 use crate::identity_provider::IdentityProvider;
-use crate::ims::{Gm, Ims};
+use crate::ims::{Gm, Ims, Peer};
 use crate::sipp::Scripted;
 use crate::sweep;
 use crate::telephone::{Answer, Telephone};
+use crate::{hss, network};
 
 /// What all cases share.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Lab {
     /// Chromium.
     pub browser: Browser,
     identity_provider: Option<IdentityProvider>,
+    /// The other end of the trunk, started for the first case that wants it.
+    peer: Option<Peer>,
     /// What the recorded browser's messages became on each way so far.
     pub columns: Vec<Column>,
     program: PathBuf,
@@ -84,6 +86,7 @@ impl Lab {
             way: Way::Gm,
             browser,
             identity_provider: None,
+            peer: None,
             columns: Vec::new(),
             program: program.to_owned(),
             folder: folder.to_owned(),
@@ -101,6 +104,9 @@ impl Lab {
         if client != CORE_ALONE && way != self.way {
             self.stop_gateway();
             self.way = way;
+        }
+        if way == Way::Trunk && self.peer.is_none() {
+            self.peer = Some(Peer::start(&self.folder).context("the peer did not start")?);
         }
         let is_running = self.gateway.as_mut().is_some_and(Gateway::is_running);
         if client != CORE_ALONE && !is_running {
@@ -207,6 +213,9 @@ impl Stage<'_> {
     pub fn called(&self) -> anyhow::Result<Scripted> {
         // Requests above 1300 bytes come by TCP, and sipp has one transport at a time.
         let scripted = Scripted::telephone(4, "gina", "t1");
+        if self.lab.way == Way::Trunk {
+            return Ok(scripted); // The peer knows where it is.
+        }
         scripted.register(&self.folder)?;
         Ok(scripted)
     }
@@ -214,6 +223,9 @@ impl Stage<'_> {
     /// A user whose telephone follows scripts and calls, registered.
     pub fn calling(&self) -> anyhow::Result<Scripted> {
         let scripted = Scripted::telephone(5, "hugo", "u1");
+        if self.lab.way == Way::Trunk {
+            return Ok(scripted.through(network::PEER));
+        }
         scripted.register(&self.folder)?;
         Ok(scripted)
     }
@@ -322,6 +334,7 @@ impl Stage<'_> {
         append(&self.lab.folder.join(sweep::TOWARDS_CORE), &towards_core)?;
         let mut leaks = self.capture.leaks(&towards_core)?;
         leaks.extend(self.lab.ims.leaks());
+        leaks.extend(self.lab.peer.iter().flat_map(Peer::leaks));
         let outcome = outcome.and_then(|()| match leaks.as_slice() {
             [] => Ok(()),
             leaks => bail!("leaked: {}", leaks.join("; ")),

@@ -33,6 +33,8 @@ pub const HSS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 13);
 pub const DNS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 14);
 /// The identity provider.
 pub const IDENTITY_PROVIDER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 15);
+/// The peer of a SIP trunk, port 5060.
+pub const PEER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 16);
 /// The first telephone's address; the next ones follow.
 pub const TELEPHONES: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 21);
 /// The P-CSCF's address on Gm where that is a network of its own, in the guest.

@@ -52,6 +52,14 @@ impl Scripted {
         }
     }
 
+    /// The same in front of another server.
+    pub fn through(self, server: Ipv4Addr) -> Self {
+        Self {
+            next_hop: SocketAddrV4::new(server, 5060),
+            ..self
+        }
+    }
+
     /// Registers, by a scenario of its own; the binding outlives it.
     pub fn register(self, folder: &Path) -> anyhow::Result<()> {
         let mut script = self.run(folder, "register", include_str!("../sipp/register.xml"), "")?;

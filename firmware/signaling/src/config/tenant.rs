@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{HostName, MwConfig, NextHop, ServiceConfig};
+use super::{ForeignIdentity, HostName, MwConfig, NextHop, ServiceConfig, TrunkConfig};
 use crate::auth::IssuerId;
 use crate::emergency::EmergencyConfig;
 use crate::guard::dial_plan::DialPlan;
@@ -66,7 +66,11 @@ impl Tenant {
 
     /// How the box calls itself in this network when it sends from an address.
     pub(crate) fn own_host(&self, address: IpAddr) -> Host {
-        let name = self.profile.mw().and_then(|mw| mw.host.as_ref());
+        let name = match &self.profile {
+            Profile::Gm => None,
+            Profile::Mw(mw) => mw.host.as_ref(),
+            Profile::Trunk(trunk) => trunk.host.as_ref(),
+        };
         name.and_then(|name| Host::parse(name.as_str()))
             .unwrap_or_else(|| Host::from(address))
     }
@@ -80,6 +84,10 @@ pub enum Profile {
     Gm,
     /// The P-CSCF itself, in front of an I-CSCF, with one port for all users: option 1.
     Mw(Box<MwConfig>),
+    /// The end of a SIP trunk, with one port for all users: they log in to the box itself,
+    /// and the peer at the other end (an IBCF, a session border controller, a PBX) hears of
+    /// their calls alone.
+    Trunk(Box<TrunkConfig>),
 }
 
 impl Profile {
@@ -88,7 +96,36 @@ impl Profile {
     pub fn mw(&self) -> Option<&MwConfig> {
         match self {
             Profile::Mw(mw) => Some(mw),
+            Profile::Gm | Profile::Trunk(_) => None,
+        }
+    }
+
+    /// What it is told as the end of a trunk.
+    #[must_use]
+    pub fn trunk(&self) -> Option<&TrunkConfig> {
+        match self {
+            Profile::Trunk(trunk) => Some(trunk),
+            Profile::Gm | Profile::Mw(_) => None,
+        }
+    }
+
+    /// The port that all users share, where they do.
+    #[must_use]
+    pub fn shared_port(&self) -> Option<u16> {
+        match self {
             Profile::Gm => None,
+            Profile::Mw(mw) => Some(mw.port),
+            Profile::Trunk(trunk) => Some(trunk.port),
+        }
+    }
+
+    /// What becomes of a caller's wish to be somebody else.
+    #[must_use]
+    pub fn foreign_identity(&self) -> ForeignIdentity {
+        match self {
+            Profile::Gm => ForeignIdentity::Replace,
+            Profile::Mw(mw) => mw.foreign_identity,
+            Profile::Trunk(trunk) => trunk.foreign_identity,
         }
     }
 }
@@ -96,7 +133,8 @@ impl Profile {
 /// How the users of a tenant prove who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// By SIP Digest, which passes through the box between browser and core.
+    /// By SIP Digest, which passes through the box between browser and core. On a trunk
+    /// there is no such core: the box itself asks, with the passwords that it keeps.
     Digest,
     /// By an access token that this box verifies; it registers them on their behalf.
     Token(TokenLogin),

@@ -134,6 +134,14 @@ impl DialPlan {
         Ok(())
     }
 
+    /// The number that a URI spells, with its country code if it is clear which, else as it
+    /// was dialled.
+    #[must_use]
+    pub fn number_in(&self, target: &Uri) -> Option<String> {
+        let dialled = number_of(target)?;
+        Some(self.in_full(&dialled).unwrap_or(dialled.number))
+    }
+
     /// The number with its country code, if it is clear which.
     fn in_full(&self, dialled: &Dialled) -> Option<String> {
         let number = dialled.as_str();

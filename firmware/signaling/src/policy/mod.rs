@@ -7,6 +7,7 @@
 
 mod gm;
 mod mw;
+mod trunk;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -93,6 +94,7 @@ impl Policy {
         let differences: &'static [Row] = match tenant.profile {
             Profile::Gm => &[],
             Profile::Mw(_) => &mw::DIFFERENCES,
+            Profile::Trunk(_) => &trunk::DIFFERENCES,
         };
         let as_it_is_here = |row: &'static Row| {
             let other = differences.iter().find(|it| it.header == row.header);

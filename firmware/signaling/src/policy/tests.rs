@@ -1,11 +1,16 @@
 //! Every row of the table, with something to carry.
 
 use super::*;
-use crate::config::{HostName, MwConfig, NextHop, Tenant};
+use crate::config::{Host, HostName, MwConfig, NextHop, Tenant, TrunkConfig};
 use crate::id::SipTransport;
 
 fn profiles() -> [Profile; 2] {
     [Profile::Gm, Profile::Mw(Box::new(MwConfig::new("gw.test")))]
+}
+
+fn trunk() -> Profile {
+    let peer = Host::Name(HostName::parse("provider.test").unwrap());
+    Profile::Trunk(Box::new(TrunkConfig::new(peer)))
 }
 
 fn policy(profile: Profile, passed: &[&str]) -> Policy {
@@ -16,7 +21,7 @@ fn policy(profile: Profile, passed: &[&str]) -> Policy {
     Policy::of(&tenant)
 }
 
-/// What crosses in each direction; all profiles agree where this is asked.
+/// What crosses in each direction; both ways into an IMS agree where this is asked.
 fn crosses(
     name: &HeaderName,
     value: &str,
@@ -161,8 +166,13 @@ fn every_row_is_there_once_and_what_crosses_has_a_row() {
 
 #[test]
 fn each_table_does_what_its_documentation_says_row_by_row() {
-    let texts = [include_str!("gm.rs"), include_str!("mw.rs")];
-    for (profile, text) in profiles().into_iter().zip(texts) {
+    let texts = [
+        include_str!("gm.rs"),
+        include_str!("mw.rs"),
+        include_str!("trunk.rs"),
+    ];
+    let profiles = profiles().into_iter().chain([trunk()]);
+    for (profile, text) in profiles.zip(texts) {
         let mut documented = Vec::new();
         for line in text.lines().filter_map(|line| line.strip_prefix("//! | ")) {
             let [names, to_ims, to_access] = line
@@ -205,6 +215,27 @@ fn the_network_alone_speaks_for_itself_and_on_mw_that_is_the_box() {
     let preferred = HeaderName::PPreferredIdentity;
     assert_eq!(gm.rule(&preferred, Leg::Ims), Rule::Own);
     assert_eq!(mw.rule(&preferred, Leg::Ims), Rule::Strip);
+}
+
+#[test]
+fn over_a_trunk_goes_no_proof_of_identity_and_nothing_of_an_ims() {
+    let digest = "Digest username=\"a\", realm=\"b\", nonce=\"c\", qop=\"auth\"";
+    for name in [
+        HeaderName::Authorization,
+        HeaderName::ProxyAuthorization,
+        HeaderName::WwwAuthenticate,
+        HeaderName::ProxyAuthenticate,
+        HeaderName::AuthenticationInfo,
+        HeaderName::PAssociatedUri,
+        HeaderName::PCalledPartyId,
+        HeaderName::PPreferredService,
+        HeaderName::FeatureCaps,
+    ] {
+        assert_eq!(crosses_in(trunk(), &name, digest, None), [None, None]);
+    }
+    let asserted = HeaderName::PAssertedIdentity;
+    let [to_ims, to_access] = crosses_in(trunk(), &asserted, "<sip:a@b.test>", None);
+    assert_eq!((to_ims, to_access.is_some()), (None, true));
 }
 
 // Conforms: RFC 8898 | A Bearer token does not leave the box towards the core.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use iq::Leg;
 
 use crate::auth::{ProvenUser, TokenRefusal};
-use crate::config::{Config, HostName, Login, PrivateIdentityRule, TenantId};
+use crate::config::{Config, HostName, Login, PrivateIdentityRule, Profile, TenantId};
 use crate::id::SipTransport;
 use crate::identity::{PrivateIdentity, PublicIdentity};
 use crate::message::headers::{Authorization, CSeq, Contact, Digest};
@@ -27,7 +27,7 @@ pub(super) struct Asked {
     domain: HostName,
     /// The browser's Contact, without `expires`; `None` for `*`.
     pub(super) contact: Option<NameAddr>,
-    /// The user, if he logged in by token.
+    /// The user, if he logged in by token, or the box itself has let him in.
     pub(super) proven: Option<ProvenUser>,
     /// In seconds; 0 ends the registration.
     pub(super) expires: u32,
@@ -175,6 +175,21 @@ impl Asked {
         }
     }
 
+    /// What the box asks of the peer of a trunk for itself.
+    pub(super) fn of_trunk(key: BindingKey, tenant: TenantId, domain: HostName) -> Self {
+        let own = Uri::parse(key.identity.reveal()).expect("an identity is a URI");
+        let integrity = Integrity {
+            is_secure: false,
+            is_bound: false,
+            is_proven: false,
+        };
+        Asked {
+            contact: Some(NameAddr::new(own)),
+            expires: 1, // As long as the settings say.
+            ..Asked::farewell(key, tenant, domain, integrity, None, None)
+        }
+    }
+
     /// The REGISTER to the core, but for its Via. It has no Route: the P-CSCF is where it
     /// is sent, and Kamailio's would relay a Route of its own to the I-CSCF.
     pub(super) fn request(&self, sender: Sender<'_>, config: &Config) -> Request {
@@ -217,7 +232,8 @@ impl Asked {
         }
         headers.push(HeaderName::Contact, contact.to_string());
         headers.push(HeaderName::Expires, expires);
-        if sender.additions.is_none() {
+        let is_terminal = tenant.profile == Profile::Gm;
+        if is_terminal {
             // S-CSCFs want it because P-CSCFs add a Path, RFC 3327 §5.1.
             headers.push(HeaderName::Supported, "path");
         }
@@ -231,6 +247,7 @@ impl Asked {
             let credentials = self.empty_credentials(&user.impi);
             headers.push(HeaderName::Authorization, credentials);
         } else if self.credentials.is_none()
+            && tenant.profile.trunk().is_none()
             && tenant.registration.private_identity == PrivateIdentityRule::Implied
             && let Some(identity) = PrivateIdentity::implied_by(&self.key.identity)
         {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::ProvenUser;
-use crate::config::{Config, TenantId};
+use crate::config::{Config, Profile, TenantId};
 use crate::flow_token::FlowName;
 use crate::id::{EndpointId, FlowId, SipTransport};
 use crate::identity::PublicIdentity;
@@ -43,6 +43,8 @@ pub(crate) enum Instance {
     },
     /// A client without an instance: the user and host it made up for its Contact.
     Contact { user: String, host: String },
+    /// No browser: the box itself, for a whole trunk.
+    Trunk,
 }
 
 impl Instance {
@@ -265,13 +267,13 @@ impl Binding {
     }
 
     /// The route set of a request outside a dialog: on Gm the P-CSCF, then the Service-Route
-    /// (RFC 3608 §6.1, TS 24.229 §5.1.2A.1.1, §5.2.6.3.1).
+    /// (RFC 3608 §6.1, TS 24.229 §5.1.2A.1.1, §5.2.6.3.1). A trunk's peer is an end itself.
     #[must_use]
     pub fn routes(&self, config: &Config) -> Vec<NameAddr> {
         let (Some(registered), Some(next_hop)) = (self.registered(), self.next_hop) else {
             return Vec::new();
         };
-        if config.tenant(self.tenant).profile.mw().is_some() {
+        if config.tenant(self.tenant).profile != Profile::Gm {
             return registered.service_route.clone();
         }
         let mut routes = vec![NameAddr::new(next_hop.uri().with_flag("lr"))];
@@ -300,6 +302,14 @@ impl Binding {
     fn transport(&self, config: &Config) -> SipTransport {
         let usual = || config.tenant(self.tenant).next_hop.usual_transport();
         self.next_hop.map_or_else(usual, |hop| hop.transport)
+    }
+
+    /// As what it is counted. A trunk is nobody's.
+    pub(super) fn kind(&self) -> Kind {
+        match self.is_trunk() {
+            true => Kind::Unregistered,
+            false => self.state.kind(),
+        }
     }
 
     pub(super) fn registered(&self) -> Option<&Registered> {

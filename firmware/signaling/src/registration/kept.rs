@@ -59,6 +59,9 @@ struct KeptGrant {
 impl Binding {
     /// What is to be kept of it; none while the core knows nothing of it.
     pub(crate) fn record(&self, clock: &Clock) -> Option<KeptRegistration> {
+        if self.is_trunk() {
+            return None; // It begins anew at each start.
+        }
         let granted = self.registered().map(|registered| KeptGrant {
             until: clock.wall(registered.until),
             service_route: registered.service_route.clone(),

@@ -13,12 +13,13 @@ use crate::rejection::Rejection;
 
 use super::asked::Asked;
 use super::attempt::{Attempt, Origin};
-use super::binding::{Binding, BindingId, Kind, State};
+use super::binding::{Binding, BindingId, Instance, Kind, State};
 use super::{Change, Registrations};
 
 impl Registrations {
     /// A browser's connection is gone.
     pub(crate) fn handle_flow_closed(&mut self, flow: FlowId, link: &mut Link) {
+        self.door.forget(flow);
         for id in self.by_flow.remove(&flow).unwrap_or_default() {
             let is_trying = |binding: &Binding| {
                 let attempt = binding.attempt.as_ref();
@@ -119,7 +120,10 @@ impl Registrations {
             return;
         };
         match &binding.state {
-            State::New { until } if *until <= now => self.settle(id, link),
+            State::New { until } if *until <= now => match binding.is_trunk() {
+                true => self.register_trunk(id, link),
+                false => self.settle(id, link),
+            },
             State::Registered(registered) | State::Grace { registered, .. }
                 if registered.until <= now =>
             {
@@ -208,8 +212,11 @@ impl Registrations {
         let (key, tenant) = (binding.key.clone(), binding.tenant);
         let domain = key.identity.domain().and_then(HostName::parse);
         let integrity = binding.registered().map(|it| it.integrity);
+        let has_core =
+            link.config.tenant(tenant).profile.trunk().is_none() || key.instance == Instance::Trunk;
         self.drop_attempt(id, link);
         self.end(id, cause, link);
+        let domain = domain.filter(|_| has_core);
         if let (Some(domain), Some(integrity)) = (domain, integrity) {
             let asked = Asked::farewell(key, tenant, domain, integrity, credentials, proven);
             self.begin(id, Origin::Farewell, asked, link);
@@ -223,6 +230,9 @@ impl Registrations {
         };
         if binding.registered().is_none() {
             return self.settle(id, link);
+        }
+        if binding.is_trunk() && !self.is_draining {
+            return self.trunk_lost(id, link);
         }
         let now = link.instant();
         let last_words = now + LAST_WORDS;
@@ -280,6 +290,7 @@ impl Registrations {
             return;
         };
         self.touched.insert(id);
+        self.trunk_ids.retain(|it| *it != id);
         self.tally.count(binding.counted, Kind::Unregistered);
         self.held[binding.tenant.0] -= 1;
         self.deadlines.set(id, None);

@@ -10,12 +10,14 @@ mod asked;
 mod attempt;
 mod binding;
 mod challenge;
+mod house;
 mod kept;
 mod lifetime;
 mod mw;
 mod on_behalf;
 mod relay;
 mod shared;
+mod trunk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +28,7 @@ use crate::config::TenantId;
 use crate::deadlines::Deadlines;
 use crate::event::DeregistrationCause;
 use crate::flow::Closing;
-use crate::flow_token::{FlowName, FlowTokens};
+use crate::flow_token::FlowName;
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::link::Link;
@@ -36,6 +38,7 @@ use crate::rejection::Rejection;
 pub(crate) use asked::life_of;
 pub use binding::{Binding, BindingId, ImsPath};
 use binding::{BindingKey, Instance, Kind};
+use house::Doorkeeper;
 pub(crate) use kept::KeptRegistration;
 use shared::SharedEndpoints;
 
@@ -47,6 +50,9 @@ pub struct Registrations {
     by_endpoint: BTreeMap<EndpointId, BindingId>,
     /// Those that share a port, by what their flow token names.
     by_flow_name: BTreeMap<FlowName, BindingId>,
+    /// Those of trunks themselves.
+    trunk_ids: Vec<BindingId>,
+    door: Doorkeeper,
     shared: SharedEndpoints,
     /// The registrations that a connection has, or has tried for.
     by_flow: BTreeMap<FlowId, BTreeSet<BindingId>>,
@@ -115,6 +121,8 @@ impl Registrations {
             by_key: BTreeMap::new(),
             by_endpoint: BTreeMap::new(),
             by_flow_name: BTreeMap::new(),
+            trunk_ids: Vec::new(),
+            door: Doorkeeper::default(),
             shared,
             by_flow: BTreeMap::new(),
             held: vec![0; config.tenants.len()],
@@ -180,7 +188,7 @@ impl Registrations {
         &self,
         endpoint: EndpointId,
         request: &Request,
-        tokens: &FlowTokens,
+        link: &Link,
     ) -> Result<&Binding, Rejection> {
         let Some(shared) = self.shared.of_endpoint(endpoint) else {
             let binding = self.of_endpoint(endpoint).ok_or(Rejection::NotHere)?;
@@ -189,10 +197,16 @@ impl Registrations {
                 false => Err(Rejection::NotHere),
             };
         };
+        if link.config.tenant(shared.tenant).profile.trunk().is_some() {
+            return self.called_by_trunk(shared.tenant, request, link);
+        }
         let routes = request.headers.routes()?;
         let route = routes.first().and_then(|route| route.uri.as_sip());
         let token = route.and_then(SipUri::user).ok_or(Rejection::NotHere)?;
-        let name = tokens.open(token).ok_or(Rejection::BadFlowToken)?;
+        let name = link
+            .flow_tokens
+            .open(token)
+            .ok_or(Rejection::BadFlowToken)?;
         let id = self.by_flow_name.get(&name).ok_or(Rejection::FlowGone)?;
         let binding = self.table.get(id).ok_or(Rejection::FlowGone)?;
         if binding.registered().is_none() {
@@ -271,8 +285,8 @@ impl Registrations {
     fn reschedule(&mut self, id: BindingId) {
         self.touched.insert(id);
         if let Some(binding) = self.table.get_mut(&id) {
-            let before = std::mem::replace(&mut binding.counted, binding.state.kind());
-            let after = binding.counted;
+            let after = binding.kind();
+            let before = std::mem::replace(&mut binding.counted, after);
             self.tally.count(before, after);
         }
         let at = self.table.get(&id).map(Binding::deadline);

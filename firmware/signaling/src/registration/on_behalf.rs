@@ -9,6 +9,7 @@ use iq::{Leg, Private};
 
 use crate::auth::digest::{self, Answer, Question, Verdict};
 use crate::auth::{AuthenticationFailure, AuthenticationId, ProvenUser};
+use crate::config::Config;
 use crate::event::{DeregistrationCause, Event, RegistrationFailure};
 use crate::id::FlowId;
 use crate::identity::PrivateIdentity;
@@ -75,6 +76,24 @@ impl OnBehalf {
             proof: None,
             refusals: 0,
         }
+    }
+
+    /// Keeps him registered by this, for so long.
+    pub(super) fn keep(&mut self, asked: Asked, until: Instant) {
+        self.asked = Some(Box::new(asked));
+        self.wanted_until = until;
+    }
+
+    /// What the box asks for.
+    pub(super) fn asked(&self) -> Option<Asked> {
+        self.asked.as_deref().cloned()
+    }
+
+    /// Counts a refusal; says how many there were in a row.
+    pub(super) fn note_refusal(&mut self) -> u32 {
+        self.proof = None;
+        self.refusals = self.refusals.saturating_add(1);
+        self.refusals
     }
 
     /// When the box has to do something for him, unless it is doing it.
@@ -168,6 +187,7 @@ impl Registrations {
         let Some(binding) = self.table.get_mut(&id) else {
             return false;
         };
+        let is_trunk = binding.is_trunk();
         let (Some(on_behalf), Some(attempt)) = (&mut binding.on_behalf, &mut binding.attempt)
         else {
             return true;
@@ -198,6 +218,8 @@ impl Registrations {
                 self.ask(id, user, question, link);
                 return false;
             }
+            // What a terminal says at first, no trunk does.
+            None if is_trunk => {}
             None => {
                 let realm = attempt.asked.domain().as_str();
                 let plate = digest::nameplate(&on_behalf.user.impi, realm, &uri);
@@ -275,7 +297,7 @@ impl Registrations {
         link: &mut Link,
     ) -> bool {
         let Some(id) = self.asking.remove(&authentication) else {
-            return false;
+            return self.handle_checked(authentication, answer, link);
         };
         let Some(attempt) = self.table.get_mut(&id).and_then(|it| it.attempt.as_mut()) else {
             return true;
@@ -375,6 +397,8 @@ impl Registrations {
                 access_contact,
                 ..registered
             };
+        } else if binding.is_trunk() {
+            self.trunk_registered(id, registered, link);
         }
     }
 
@@ -409,6 +433,9 @@ impl Registrations {
     /// A refresh of the box's own came to nothing. The registration stands until its time is
     /// over, unless the core does not want the user any more.
     pub(super) fn refresh_failed(&mut self, id: BindingId, status: Option<u16>, link: &mut Link) {
+        if self.table.get(&id).is_some_and(Binding::is_trunk) {
+            return self.trunk_refused(id, status, link);
+        }
         let pause = Duration::from_secs(link.jitter(RETRY_PAUSE).into());
         let now = link.instant();
         let Some(binding) = self.table.get_mut(&id) else {
@@ -476,9 +503,13 @@ impl Proving {
 }
 
 impl Binding {
-    /// Who he is, if the box keeps him registered.
-    pub(crate) fn kept_user(&self) -> Option<&PrivateIdentity> {
-        self.on_behalf.as_ref().map(|it| &it.user.impi)
+    /// Whose stored credentials answer the other end's challenges: his own, if the box keeps
+    /// him registered, or those of his trunk.
+    pub(crate) fn kept_user<'a>(&'a self, config: &'a Config) -> Option<&'a PrivateIdentity> {
+        match config.tenant(self.tenant).profile.trunk() {
+            Some(trunk) => trunk.registration.as_ref().map(|it| &it.user),
+            None => self.on_behalf.as_ref().map(|it| &it.user.impi),
+        }
     }
 
     /// Whether the registration is this user's, who proved himself to the box.

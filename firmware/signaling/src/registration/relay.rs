@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::auth::ProvenUser;
-use crate::config::TenantId;
+use crate::config::{Profile, TenantId};
 use crate::event::{DeregistrationCause, Event, RegistrationFailure};
 use crate::flow_token::FlowName;
 use crate::guard::Verdict;
@@ -57,18 +57,37 @@ impl Registrations {
             now,
             known,
         );
-        let mut asked = match read {
+        let asked = match read {
             Ok(asked) => asked,
             Err(rejection) => return self.reject(&origin, None, rejection, link),
         };
-        let identity = asked.key.identity.clone();
-        if let Err(rejection) = self.may_try(flow, source, &asked, link) {
-            return self.reject(&origin, Some(&identity), rejection, link);
+        if user.is_none() && link.config.tenant(asked.tenant).profile.trunk().is_some() {
+            return self.ask_password((flow, source), origin, asked, link);
         }
+        if let Err(rejection) = self.may_try(flow, source, &asked, link) {
+            return self.reject(&origin, Some(&asked.key.identity), rejection, link);
+        }
+        self.take_asked(flow, origin, asked, user, link);
+    }
+
+    /// Takes a REGISTER that may be acted on.
+    pub(super) fn take_asked(
+        &mut self,
+        flow: FlowId,
+        origin: Origin,
+        mut asked: Asked,
+        user: Option<ProvenUser>,
+        link: &mut Link,
+    ) {
+        let Origin::Browser { request, .. } = &origin else {
+            return;
+        };
+        asked.proven.clone_from(&user);
+        let identity = asked.key.identity.clone();
         match self.admit(flow, &asked, user.as_ref(), link) {
             Ok(Some(id)) => {
                 asked.integrity.is_bound = self.table[&id].flow() == Some(flow);
-                let is_terminal = link.config.tenant(asked.tenant).profile.mw().is_none();
+                let is_terminal = link.config.tenant(asked.tenant).profile == Profile::Gm;
                 let kept = user.filter(|_| is_terminal);
                 let is_renewed =
                     kept.is_some_and(|user| self.renew(id, flow, user, &origin, &asked, link));
@@ -79,7 +98,7 @@ impl Registrations {
             }
             // Nothing to end: it has ended.
             Ok(None) => {
-                let response = asked::success(&request, None, 0, &Headers::new());
+                let response = asked::success(request, None, 0, &Headers::new());
                 self.respond(&origin, response, link);
             }
             Err(rejection) => self.reject(&origin, Some(&identity), rejection, link),
@@ -109,7 +128,10 @@ impl Registrations {
             return Ok(None);
         };
         let is_kept = user.is_some_and(|user| binding.is_kept_for(user));
+        let is_house = link.config.tenant(asked.tenant).profile.trunk().is_some();
         let is_owner = match user {
+            // He is this user himself, and no core has another opinion.
+            Some(_) if is_house => true,
             Some(user) => binding.is_proven_for(user) || binding.registered().is_none(),
             // A core that trusts the port would end it whoever asks.
             None => !(asked.is_farewell() && binding.needs_proof(flow)),
@@ -314,9 +336,13 @@ impl Registrations {
         if attempt.sent.is_some() || attempt.proving.is_asking() || attempt.not_before.is_some() {
             return;
         }
+        let is_house = link.config.tenant(binding.tenant).profile.trunk().is_some();
         // A registration stays where it is as long as that answers.
         let (failure, rejection) = match link.ways_from(binding.tenant, binding.next_hop) {
             Ways::Known(hops) => match hops.into_iter().find(|hop| !attempt.tried.contains(hop)) {
+                Some(hop) if is_house && !binding.is_trunk() => {
+                    return self.grant(id, hop, link);
+                }
                 Some(hop) if self.prepare(id, link) => return self.send(id, local, hop, link),
                 Some(_) => return, // It goes on when its credentials are there.
                 None => (RegistrationFailure::CoreSilent, Rejection::CoreSilent),
@@ -405,7 +431,8 @@ impl Registrations {
     ) {
         if let Some(tenant) = self.shared.handle_opened(endpoint, local) {
             link.reach.handle_opened(tenant, endpoint, Some(local));
-            return self.set_shared_local(tenant, local, link);
+            self.set_shared_local(tenant, local, link);
+            return self.start_trunk(tenant, link);
         }
         match self.set_local(endpoint, local) {
             Some(id) => self.advance(id, link),

@@ -1,5 +1,5 @@
-//! The one port that all users of a tenant share where the box is the P-CSCF (Mw): opened
-//! at the start, and again after a while if that failed.
+//! The one port that all users of a tenant share where the box is the P-CSCF (Mw) or the end
+//! of a trunk: opened at the start, and again after a while if that failed.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -29,14 +29,14 @@ impl SharedEndpoints {
     pub(super) fn open(config: &Config, link: &mut Link) -> Self {
         let tenants = config.tenants.iter().enumerate();
         let mut shared = Vec::new();
-        for (at, mw) in tenants.filter_map(|(at, tenant)| Some((at, tenant.profile.mw()?))) {
+        for (at, port) in tenants.filter_map(|(at, it)| Some((at, it.profile.shared_port()?))) {
             let endpoint = link.endpoint();
             link.shares(endpoint);
             shared.push(Shared {
                 tenant: TenantId(at),
                 endpoint,
                 local: None,
-                port: mw.port,
+                port,
                 open_at: None,
             });
         }

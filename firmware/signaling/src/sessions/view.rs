@@ -99,7 +99,10 @@ impl Outside for View<'_> {
                     visited.dress_request(&request.method, &mut request.headers);
                     return Some(self.link.send_by_route(owner, &path, request));
                 }
-                let user = self.binding().and_then(Binding::kept_user).cloned();
+                let user = self
+                    .binding()
+                    .and_then(|it| it.kept_user(&self.link.config))
+                    .cloned();
                 let tenant = begins_a_call(&request).then_some(self.tenant);
                 let link = &mut self.link;
                 Some(match (user, tenant) {

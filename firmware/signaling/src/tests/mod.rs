@@ -16,4 +16,5 @@ mod restart;
 mod services;
 mod tenants;
 mod tokens;
+mod trunk;
 mod world;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use iq::PayloadFormat;
 use signaling::SipTransport;
 use signaling::config::{
-    AddressFamily, CallConfig, ForeignIdentity, Host, HostName, Login, NextHop, PreconditionPolicy,
-    PrivateIdentityRule, RegistrationConfig, ServiceConfig, Tenant, TokenLogin,
+    AddressFamily, CallConfig, CallerHeader, ForeignIdentity, Host, HostName, Login, NextHop,
+    PreconditionPolicy, PrivateIdentityRule, RegistrationConfig, ServiceConfig, Tenant, TokenLogin,
 };
 use signaling::guard::dial_plan::{DialPlan, Rule};
 use signaling::sdp::CodecPolicy;
@@ -18,6 +18,7 @@ use super::fault;
 use super::login::{self, Issuer, LoginName, Url};
 use super::mw::{Foreign, ProfileName};
 use super::reader::{Fault, PortRange, section, text_value};
+use super::trunk::{Address, Caller, Number as TrunkNumber};
 
 section! {
     /// The IMS core, and what the box is in it. Several networks on one box are [[tenant]]
@@ -25,6 +26,8 @@ section! {
     Ims = "ims"
     /// What the box is in the network. "gm": a terminal in front of a P-CSCF, for each
     /// user. "mw": the P-CSCF itself, in front of an I-CSCF; needs the operator's trust.
+    /// "trunk": the end of a SIP trunk; users log in to the box itself, by the passwords that
+    /// `gatehouse credentials` keeps (as user@home-domain).
     profile: ProfileName = ProfileName::Gm,
     /// The P-CSCF ("gm"): an address or a name, and a port, like "192.0.2.10:5060" or
     /// "pcscf.example.com:5060". A name without a port is a domain, whose NAPTR and SRV
@@ -32,6 +35,27 @@ section! {
     pcscf: Option<Peer> = None,
     /// The I-CSCF ("mw"), written the same way. Has no default.
     icscf: Option<Peer> = None,
+    /// The other end ("trunk"): an IBCF, a session border controller or a PBX, written the
+    /// same way. Has no default.
+    peer: Option<Peer> = None,
+    /// The domain of the peer's numbers ("trunk"): what the box calls there, and its users'
+    /// numbers. Unset: that of `trunk_register`, or else the peer's host.
+    trunk_domain: Option<Domain> = None,
+    /// What the box registers with the peer ("trunk"), like
+    /// "sip:+390401234500@provider.example.com": one address for all. Unset: nothing; the
+    /// peer knows the box by its address.
+    trunk_register: Option<Address> = None,
+    /// The name under which `gatehouse credentials` keeps the password of that registration
+    /// and of calls that the peer challenges ("trunk"). Unset: `trunk_register` without its
+    /// scheme.
+    trunk_user: Option<String> = None,
+    /// Where the peer is told who calls ("trunk"): "asserted" (P-Asserted-Identity, and From)
+    /// or "from" (From alone).
+    trunk_caller: Caller = Caller(CallerHeader::Asserted),
+    /// Whose numbers are ("trunk"), like ["+390401234567 = alice@example.com"]: calls to the
+    /// number ring his browser, and his calls come from his first number. A user whose name is
+    /// a number needs none.
+    trunk_numbers: Vec<TrunkNumber> = Vec::new(),
     /// "udp", "tcp", "tls" ("gm" only), or "auto": what the domain's records prefer, among
     /// TLS (if there are `authorities`), UDP and TCP; UDP where there are none. By UDP,
     /// messages above 1300 bytes go by TCP.
@@ -44,18 +68,18 @@ section! {
     address: Option<IpAddr> = None,
     /// Ports towards the IMS ("gm"): each logged-in browser has one of its own.
     ports: PortRange = PortRange(16000..=23999),
-    /// The one port of all users towards the IMS ("mw").
+    /// The one port of all users towards the IMS ("mw", "trunk").
     port: u16 = 5060,
-    /// The name by which the core calls the box ("mw"): it stands in Path, Via and Contact,
-    /// and the core's name service must know it. Unset: the address.
+    /// The name by which the core calls the box ("mw", "trunk"): it stands in Path, Via and
+    /// Contact, and the core's name service must know it. Unset: the address.
     host: Option<Domain> = None,
     /// What P-Visited-Network-ID and P-Charging-Vector call this network ("mw"). Unset: as
     /// `host`, or else as the first of `home_domains`.
     visited_network: Option<String> = None,
     /// The access type in P-Access-Network-Info ("mw"); none stands for browsers.
     access_network: String = "IEEE-802.11".to_owned(),
-    /// What becomes of a caller who wants to be somebody else ("mw"): "replace" (the call is
-    /// made in the name that he has registered) or "refuse".
+    /// What becomes of a caller who wants to be somebody else ("mw", "trunk"): "replace" (the
+    /// call is made in the name that he has registered) or "refuse".
     foreign_identity: Foreign = Foreign(ForeignIdentity::Replace),
     /// Whether browsers hear early media only where the core grants it by P-Early-Media
     /// ("mw"); else they play their own ringback tone.
@@ -469,9 +493,10 @@ impl Ims {
         }
     }
 
-    /// Whether the core takes the box's word for who its users are (TS 33.203 Annex U).
+    /// Whether the core takes the box's word for who its users are (TS 33.203 Annex U), or
+    /// knows nothing of them.
     fn vouches(&self) -> bool {
-        self.profile == ProfileName::Mw
+        self.profile != ProfileName::Gm
     }
 
     /// Where requests go; `None` until it is configured.
@@ -479,6 +504,7 @@ impl Ims {
         let peer = match self.profile {
             ProfileName::Gm => self.pcscf.clone()?,
             ProfileName::Mw => self.icscf.clone()?,
+            ProfileName::Trunk => self.peer.clone()?,
         };
         Some(NextHop {
             host: peer.host,

@@ -11,6 +11,7 @@ mod mw;
 mod reader;
 mod supervisor;
 mod tenant;
+mod trunk;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -473,6 +474,48 @@ mod tests {
         );
         let faults = super::tests::faults(&format!("{LEAST}icscf = \"192.0.2.11:4060\"\n"));
         assert!(faults[0].starts_with("[ims] icscf: is for profile = \"mw\""));
+    }
+
+    #[test]
+    fn a_trunk_says_what_it_registers_and_whose_its_numbers_are() {
+        let trunk = "[ims]\nprofile = \"trunk\"\npeer = \"192.0.2.11:5060\"\nhome_domains = \"pbx.test\"\n\
+            trunk_register = \"sip:+39040500@provider.test\"\n\
+            trunk_numbers = [\"+39040501 = alice@pbx.test\"]\ntrunk_caller = \"from\"\n";
+        let config = Config::parse(trunk).expect("a good file");
+        let told = config.signaling().expect("a whole file").tenants;
+        let told = told[0].profile.trunk().expect("the profile").clone();
+        assert_eq!(told.domain.to_string(), "provider.test");
+        let registration = told.registration.expect("one");
+        assert_eq!(registration.user.reveal(), "+39040500@provider.test");
+        assert_eq!(told.caller, signaling::config::CallerHeader::From);
+        assert_eq!(told.numbers[0].number, "+39040501");
+        let text = trunk
+            .replace("trunk_register", "trunk_user")
+            .replace("peer", "pcscf");
+        let text = text.replace(
+            "alice@pbx.test\"",
+            "alice@pbx.test\", \"+39040501 = bob@other.test\"",
+        );
+        let faults = faults(&format!(
+            "{text}transport = \"tls\"\nauthorities = \"a.pem\"\n"
+        ));
+        let keys: Vec<_> = faults
+            .iter()
+            .map(|fault| fault.split(':').next().unwrap_or_default())
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "[ims] pcscf, icscf",
+                "[ims] peer",
+                "[ims] transport",
+                "[ims] trunk_numbers",
+                "[ims] trunk_numbers",
+                "[ims] trunk_user",
+            ]
+        );
+        let faults = super::tests::faults(&format!("{LEAST}peer = \"192.0.2.11\"\n"));
+        assert!(faults[0].starts_with("[ims] peer, trunk_...: are for profile = \"trunk\""));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `profile = "mw"`: what the box is told as the P-CSCF of a network.
+//! `profile`, and for "mw" what the box is told as the P-CSCF of a network.
 
 use signaling::SipTransport;
 use signaling::config::{ForeignIdentity, MwConfig, Profile};
@@ -13,6 +13,8 @@ pub(crate) enum ProfileName {
     Gm,
     /// The P-CSCF.
     Mw,
+    /// The end of a SIP trunk.
+    Trunk,
 }
 
 impl std::str::FromStr for ProfileName {
@@ -22,6 +24,7 @@ impl std::str::FromStr for ProfileName {
         match text {
             "gm" => Ok(ProfileName::Gm),
             "mw" => Ok(ProfileName::Mw),
+            "trunk" => Ok(ProfileName::Trunk),
             _ => Err(()),
         }
     }
@@ -32,11 +35,12 @@ impl std::fmt::Display for ProfileName {
         f.write_str(match self {
             ProfileName::Gm => "gm",
             ProfileName::Mw => "mw",
+            ProfileName::Trunk => "trunk",
         })
     }
 }
 
-text_value!(ProfileName, "\"gm\" or \"mw\"");
+text_value!(ProfileName, "\"gm\", \"mw\" or \"trunk\"");
 
 /// What becomes of a caller's wish to be somebody else, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +72,11 @@ text_value!(Foreign, "\"replace\" or \"refuse\"");
 impl Ims {
     /// Finds what does not go together with the profile.
     pub(super) fn check_profile(&self, mut fault: impl FnMut(&str)) {
+        if self.profile != ProfileName::Trunk {
+            self.check_no_trunk(&mut fault);
+        }
         match self.profile {
+            ProfileName::Trunk => self.check_trunk(fault),
             ProfileName::Gm => {
                 if self.pcscf.is_none() {
                     fault("pcscf: is missing; say where the P-CSCF is, like \"192.0.2.10:5060\"");
@@ -118,6 +126,7 @@ impl Ims {
     pub(super) fn profile(&self) -> Profile {
         match self.profile {
             ProfileName::Gm => Profile::Gm,
+            ProfileName::Trunk => self.trunk(),
             ProfileName::Mw => {
                 let host = self.host.as_ref().map(|host| host.0.clone());
                 let named = self.visited_network.clone();

@@ -104,8 +104,8 @@ fn check_pair(one: &Tenant, other: &Tenant, faults: &mut Vec<Fault>) {
             one.place()
         )));
     }
-    let is_mw = |tenant: &Tenant| tenant.ims.profile == ProfileName::Mw;
-    if is_mw(one) && is_mw(other) && one.ims.port == other.ims.port {
+    let has_one_port = |tenant: &Tenant| tenant.ims.profile != ProfileName::Gm;
+    if has_one_port(one) && has_one_port(other) && one.ims.port == other.ims.port {
         if one.ims.address == other.ims.address {
             faults.push(fault(format!(
                 "{place} port: is also {}'s; give each its own port, or its own address",
@@ -114,7 +114,7 @@ fn check_pair(one: &Tenant, other: &Tenant, faults: &mut Vec<Fault>) {
         }
         return;
     }
-    if is_mw(one) || is_mw(other) {
+    if has_one_port(one) || has_one_port(other) {
         return;
     }
     let (ours, theirs) = (&one.ims.ports.0, &other.ims.ports.0);

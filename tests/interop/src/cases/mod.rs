@@ -107,6 +107,13 @@ pub const GROUPS: &[Group] = &[
         cases: TRACE_CASES,
     },
     Group {
+        name: "trace-trunk",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::Trunk,
+        cases: TRACE_CASES,
+    },
+    Group {
         name: "mw",
         lane: Lane::Ims,
         client: "jssip",
