@@ -66,7 +66,8 @@ impl PublicIdentity {
 }
 
 /// A private user identity (IMPI), `user@realm`: what Digest calls the user name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct PrivateIdentity(Private<String>);
 
 impl PrivateIdentity {

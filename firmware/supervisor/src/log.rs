@@ -149,6 +149,7 @@ fn log(event: &Event) {
         Event::Restored(restored) => info!(
             registrations = restored.registrations,
             calls = restored.calls,
+            leases = restored.leases,
             dropped = restored.dropped,
             "taken up what was kept"
         ),

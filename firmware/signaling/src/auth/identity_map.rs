@@ -75,6 +75,12 @@ pub struct Lease {
     number: u32,
 }
 
+impl Lease {
+    pub(crate) fn number(self) -> u32 {
+        self.number
+    }
+}
+
 /// The rules and their pools.
 #[derive(Debug)]
 pub struct IdentityMap {
@@ -149,6 +155,45 @@ impl IdentityMap {
         if let Some((_, Some(pool))) = self.rules.get_mut(lease.rule) {
             pool.extend(lease.number, until);
         }
+    }
+
+    /// The leases that may have changed since the last time.
+    pub(crate) fn take_touched(&mut self) -> Vec<Lease> {
+        let mut touched = Vec::new();
+        for (rule, (_, pool)) in self.rules.iter_mut().enumerate() {
+            let numbers = pool.as_mut().map(Pool::take_touched).unwrap_or_default();
+            touched.extend(numbers.into_iter().map(|number| Lease { rule, number }));
+        }
+        touched
+    }
+
+    /// Has every lease looked at again.
+    pub(crate) fn touch_all(&mut self) {
+        for pool in self.rules.iter_mut().filter_map(|(_, pool)| pool.as_mut()) {
+            pool.touch_all();
+        }
+    }
+
+    /// Whose a lease is, by which rule, and until when.
+    pub(crate) fn lease(&self, lease: Lease) -> Option<(&IdentityRule, &Holder, Instant)> {
+        let (rule, pool) = self.rules.get(lease.rule)?;
+        let (holder, until) = pool.as_ref()?.lease(lease.number)?;
+        Some((rule, holder, until))
+    }
+
+    /// Takes up a lease of an earlier life of the box, by a rule with this private identity.
+    pub(crate) fn restore(
+        &mut self,
+        impi: &str,
+        number: u32,
+        holder: &Holder,
+        until: Instant,
+    ) -> bool {
+        let fits =
+            |rule: &IdentityRule| rule.issuer == holder.issuer && rule.impi.to_string() == impi;
+        let mut found = self.rules.iter_mut().filter(|(rule, _)| fits(rule));
+        let pool = found.next().and_then(|(_, pool)| pool.as_mut());
+        pool.is_some_and(|pool| pool.restore(number, holder.clone(), until))
     }
 
     /// How many lent identities are in use.

@@ -15,7 +15,7 @@ mod jwk;
 mod jws;
 mod keys;
 mod milenage;
-mod pool;
+pub(crate) mod pool;
 pub mod refusal;
 mod template;
 pub mod tokens;

@@ -1,7 +1,7 @@
 //! Identities that are lent (TS 23.228 Annex U.2.3.3, a pool of a WWSF's): each person gets
 //! one, keeps it over a reload of his page, and nobody else gets it too soon after him.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub(crate) struct Pool {
     kept: Duration,
     leases: BTreeMap<u32, Lease>,
     by_holder: BTreeMap<Holder, u32>,
+    /// Numbers whose lease may have changed.
+    touched: BTreeSet<u32>,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,7 @@ impl Pool {
             kept,
             leases: BTreeMap::new(),
             by_holder: BTreeMap::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -66,13 +69,43 @@ impl Pool {
             self.by_holder.remove(&old.holder);
         }
         self.by_holder.insert(holder.clone(), number);
+        self.touched.insert(number);
         Some(number)
+    }
+
+    /// Takes up a lease of an earlier life of the box. No if there is no such number, or it
+    /// is lent already.
+    pub(crate) fn restore(&mut self, number: u32, holder: Holder, until: Instant) -> bool {
+        let is_free = !self.leases.contains_key(&number) && !self.by_holder.contains_key(&holder);
+        if !is_free || !self.range.contains(&number) {
+            return false;
+        }
+        self.by_holder.insert(holder.clone(), number);
+        self.leases.insert(number, Lease { holder, until });
+        true
+    }
+
+    /// The leases that may have changed since the last time.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Has every lease looked at again.
+    pub(crate) fn touch_all(&mut self) {
+        self.touched.extend(self.leases.keys());
+    }
+
+    /// Who has, or had, a number, and until when.
+    pub(crate) fn lease(&self, number: u32) -> Option<(&Holder, Instant)> {
+        let lease = self.leases.get(&number)?;
+        Some((&lease.holder, lease.until))
     }
 
     /// A number is in use for longer.
     pub(crate) fn extend(&mut self, number: u32, until: Instant) {
         if let Some(lease) = self.leases.get_mut(&number) {
             lease.until = lease.until.max(until);
+            self.touched.insert(number);
         }
     }
 

@@ -1,5 +1,5 @@
-//! What outlives the control process: a record for each registration and each call that
-//! is up, written behind whatever made it change, and read back at the next start.
+//! What outlives the control process: a record for each registration, each call that is up
+//! and each identity that is lent, written behind whatever made it change, and read back at the next start.
 //!
 //! A record is JSON with a version. Times in it are wall-clock times. Secrets that can be
 //! done without are left out: no credentials, no tokens.
@@ -25,11 +25,17 @@ pub enum RecordKind {
     Registration,
     /// A call that is up.
     Call,
+    /// An identity that is lent from a pool.
+    Lease,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [RecordKind::Registration, RecordKind::Call];
+    pub const ALL: [Self; 3] = [
+        RecordKind::Registration,
+        RecordKind::Call,
+        RecordKind::Lease,
+    ];
 
     /// Its name, which a store may keep.
     #[must_use]
@@ -37,6 +43,7 @@ impl RecordKind {
         match self {
             RecordKind::Registration => "registration",
             RecordKind::Call => "call",
+            RecordKind::Lease => "lease",
         }
     }
 }
@@ -75,6 +82,10 @@ impl Signaling {
             let key = RecordKey::new(RecordKind::Call, id);
             self.link.write(key, record.as_ref().map(encode));
         }
+        for lease in self.logins.take_touched(&self.link.clock) {
+            let key = RecordKey::new(RecordKind::Lease, lease.name());
+            self.link.write(key, Some(encode(&lease)));
+        }
         if self.link.release_unwritten() {
             self.settle();
         }
@@ -85,6 +96,7 @@ impl Signaling {
         self.link.ledger.forget_written();
         self.registrations.touch_all();
         self.sessions.touch_all();
+        self.logins.touch_all();
     }
 }
 

@@ -7,6 +7,7 @@ use iq::{Command, Now};
 use super::{RecordKey, RecordKind, decode};
 use crate::Signaling;
 use crate::event::Event;
+use crate::logins::KeptLease;
 use crate::registration::KeptRegistration;
 use crate::sessions::KeptCall;
 
@@ -17,6 +18,8 @@ pub struct Restored {
     pub registrations: usize,
     /// Calls that go on if media still has them.
     pub calls: usize,
+    /// Identities of pools that are kept for who had them.
+    pub leases: usize,
     /// Records that could not be read, or are of no use any more.
     pub dropped: usize,
 }
@@ -32,7 +35,22 @@ impl Signaling {
     ) -> Restored {
         self.link.set_now(now);
         let mut restored = Restored::default();
-        let (registrations, calls): (Vec<_>, Vec<_>) = records
+        let (leases, rest): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .partition(|(key, _)| key.kind == RecordKind::Lease);
+        for (key, value) in leases {
+            self.link.ledger.note(key.clone(), &value);
+            let is_taken = decode::<KeptLease>(&value).is_some_and(|record| {
+                record.name() == key.id && self.logins.restore(&record, &self.link.clock)
+            });
+            if is_taken {
+                restored.leases += 1;
+            } else {
+                restored.dropped += 1;
+                self.link.write(key, None);
+            }
+        }
+        let (registrations, calls): (Vec<_>, Vec<_>) = rest
             .into_iter()
             .partition(|(key, _)| key.kind == RecordKind::Registration);
         for (key, value) in registrations {

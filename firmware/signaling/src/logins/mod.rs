@@ -4,6 +4,7 @@
 
 mod bearer;
 mod gate;
+mod kept;
 mod tickets;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::registration::BindingId;
 use crate::rejection::Rejection;
 use crate::transaction::ServerTransactionId;
 
+pub(crate) use kept::KeptLease;
 use tickets::Tickets;
 
 /// Everything about tokens.

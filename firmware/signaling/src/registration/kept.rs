@@ -1,6 +1,7 @@
 //! A registration as it outlives the control process. The credentials that the core
 //! accepted last are not part of it: a browser that does not come back after a restart is
-//! forgotten by the core in its own time.
+//! forgotten by the core in its own time. Who proved himself to the box is part of it, but
+//! not how: the box signs him off itself.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,9 +13,11 @@ use super::Registrations;
 use super::binding::{Binding, BindingId, BindingKey, Instance, Kind, Registered, State};
 use super::challenge::Challenges;
 use super::mw::Integrity;
-use crate::config::{HostName, TenantId};
+use super::on_behalf::OnBehalf;
+use crate::auth::ProvenUser;
+use crate::config::{HostName, Login, Profile, TenantId};
 use crate::flow_token::FlowName;
-use crate::identity::PublicIdentity;
+use crate::identity::{PrivateIdentity, PublicIdentity};
 use crate::kept::Clock;
 use crate::link::Link;
 use crate::message::{NameAddr, Uri};
@@ -54,6 +57,18 @@ struct KeptGrant {
     identities: Vec<PublicIdentity>,
     access_contact: Uri,
     integrity: Integrity,
+    /// Who proved himself to the box.
+    #[serde(default)]
+    proven: Option<KeptUser>,
+}
+
+/// A user who proved himself to the box.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptUser {
+    impi: PrivateIdentity,
+    impus: Vec<PublicIdentity>,
+    /// None while the wall clock is not set.
+    until: Option<UnixTime>,
 }
 
 impl Binding {
@@ -68,6 +83,11 @@ impl Binding {
             identities: registered.identities.clone(),
             access_contact: registered.access_contact.clone(),
             integrity: registered.integrity,
+            proven: self.proven_user().map(|user| KeptUser {
+                impi: user.impi.clone(),
+                impus: user.impus.clone(),
+                until: clock.wall(user.until),
+            }),
         });
         let core_until = match (&granted, self.core_until) {
             (_, Some(until)) => clock.wall(until),
@@ -121,6 +141,26 @@ impl Registrations {
             Some(at) => link.clock.instant(at).filter(|at| *at > now),
         };
         let core_until = later(kept.core_until);
+        let proven = kept.granted.as_ref().and_then(|it| it.proven.as_ref());
+        let is_proven = proven.is_some();
+        // A time that nobody knows is over: his next token says it anew.
+        let user = proven.map(|it| ProvenUser {
+            impi: it.impi.clone(),
+            impus: it.impus.clone(),
+            until: it
+                .until
+                .and_then(|at| link.clock.instant(at))
+                .unwrap_or(now),
+        });
+        // The peer of a trunk knows no users: the box itself lets them in.
+        let wants_proof =
+            matches!(tenant.login, Login::Token(_)) || tenant.profile.trunk().is_some();
+        if wants_proof != is_proven && kept.granted.is_some() {
+            return false; // The tenant's users log in another way now.
+        }
+        let is_p_cscf = tenant.profile.mw().is_some();
+        let on_behalf = user.clone().filter(|_| tenant.profile == Profile::Gm);
+        let on_behalf = on_behalf.map(|user| OnBehalf::new(user, now));
         let granted = kept.granted.and_then(|it| Some((later(it.until)?, it)));
         let state = match (granted, core_until) {
             (Some((until, granted)), _) => State::Grace {
@@ -130,7 +170,7 @@ impl Registrations {
                     identities: granted.identities,
                     access_contact: granted.access_contact,
                     integrity: granted.integrity,
-                    proven: None,
+                    proven: user,
                     credentials: None,
                 },
                 until: now + tenant.registration.grace,
@@ -172,12 +212,17 @@ impl Registrations {
             attempt: None,
             challenges: Challenges::default(),
             was_challenged: kept.was_challenged,
-            on_behalf: None,
+            on_behalf,
             state,
             counted: Kind::Unregistered,
             core_until,
             min_expires: kept.min_expires,
         };
+        if let (true, Some(registered)) = (is_p_cscf, binding.registered())
+            && let Some(next) = registered.service_route.first()
+        {
+            link.name_core(id_of_tenant, &next.uri);
+        }
         self.made = self.made.max(kept.id);
         self.table.insert(id, binding);
         self.by_key.insert(key, id);

@@ -163,6 +163,12 @@ impl Registrations {
             return false;
         };
         let mut registered = registered.clone();
+        if binding.attempt.is_none() {
+            // A registration of an earlier life has no time of its own yet.
+            let refresh = now + refresh_after(registered.until - now);
+            let on_behalf = binding.on_behalf.as_mut();
+            on_behalf.map(|it| it.refresh_at.get_or_insert(refresh));
+        }
         let (Origin::Browser { request, .. }, Some(contact)) = (origin, &asked.contact) else {
             return false;
         };
@@ -512,10 +518,15 @@ impl Binding {
         }
     }
 
+    /// The user, if he proved himself to the box.
+    pub(super) fn proven_user(&self) -> Option<&ProvenUser> {
+        let kept = self.on_behalf.as_ref().map(|it| &it.user);
+        kept.or_else(|| self.registered()?.proven.as_ref())
+    }
+
     /// Whether the registration is this user's, who proved himself to the box.
     pub(super) fn is_proven_for(&self, user: &ProvenUser) -> bool {
-        let proven = self.registered().and_then(|it| it.proven.as_ref());
-        self.is_kept_for(user) || proven.is_some_and(|it| it.impi == user.impi)
+        self.proven_user().is_some_and(|it| it.impi == user.impi)
     }
 
     /// Whether the box keeps this user registered, and he is the one.

@@ -13,6 +13,7 @@ mod reaching;
 mod referral;
 mod registration;
 mod restart;
+mod restart_proven;
 mod services;
 mod tenants;
 mod tokens;

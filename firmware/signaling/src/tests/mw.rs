@@ -18,7 +18,7 @@ const SCSCF: &str = "192.0.2.12:6060";
 /// The world opens endpoint 1 there.
 const BOX: &str = "pcscf.gw.test:6001";
 
-fn mw() -> MwConfig {
+pub(super) fn mw() -> MwConfig {
     MwConfig {
         host: HostName::parse("pcscf.gw.test"),
         ..MwConfig::new("gw.test")
@@ -38,7 +38,7 @@ fn header<'a>(asked: &'a Asked, name: &HeaderName) -> &'a str {
 }
 
 /// Logs a user in; the core's Service-Route is looked up.
-fn log_in(world: &mut World, flow: u64, user: &str) -> Asked {
+pub(super) fn log_in(world: &mut World, flow: u64, user: &str) -> Asked {
     world.open(flow);
     world.browser(flow, &register(user, 1, "X-Any: 1"));
     let asked = world.core_request();
@@ -53,7 +53,7 @@ fn log_in(world: &mut World, flow: u64, user: &str) -> Asked {
     asked
 }
 
-fn resolve(world: &mut World, query: u64) {
+pub(super) fn resolve(world: &mut World, query: u64) {
     world.input(Input::Resolved {
         query: QueryId(query),
         resolution: Resolution::Found {
@@ -72,12 +72,12 @@ fn registered(flow: u64, user: &str) -> (World, Asked) {
 }
 
 /// The Path that the core was given, as it comes back in a Route.
-fn path_of(register: &Asked) -> String {
+pub(super) fn path_of(register: &Asked) -> String {
     header(register, &HeaderName::Path).to_owned()
 }
 
 /// An INVITE of the S-CSCF's to a registered user.
-fn incoming(register: &Asked, route: &str, extra: &str) -> String {
+pub(super) fn incoming(register: &Asked, route: &str, extra: &str) -> String {
     let contact = register.request.headers.contacts().unwrap();
     let target = contact[0].address().unwrap().uri.clone();
     with_body(
@@ -99,7 +99,7 @@ fn incoming(register: &Asked, route: &str, extra: &str) -> String {
     )
 }
 
-fn from_scscf(world: &mut World, text: &str) {
+pub(super) fn from_scscf(world: &mut World, text: &str) {
     world.from(SCSCF, 1, wire(text).into());
 }
 

@@ -27,7 +27,7 @@ fn token(user: &str) -> String {
     lasting(user, 600)
 }
 
-fn lasting(user: &str, seconds: i64) -> String {
+pub(super) fn lasting(user: &str, seconds: i64) -> String {
     lasting_with(user, seconds, &[])
 }
 
@@ -41,7 +41,7 @@ pub(super) fn lasting_with(user: &str, seconds: i64, more: &[(&str, String)]) ->
     sign(Signer::Es256, header, &claims(&changes))
 }
 
-fn bearer(token: &str) -> String {
+pub(super) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}")
 }
 
@@ -73,12 +73,12 @@ pub(super) fn token_world(change: impl FnOnce(&mut Config)) -> World {
     })
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     world_of(provider::config())
 }
 
 /// A world in which the box is the P-CSCF.
-fn mw_world() -> World {
+pub(super) fn mw_world() -> World {
     token_world(|config| {
         config.tenants[0].profile = Profile::Mw(Box::new(MwConfig::new("gw.test")));
     })
@@ -116,7 +116,7 @@ impl World {
 }
 
 /// Logs a user in; what the core was asked.
-fn log_in(world: &mut World, flow: u64, user: &str, extra: &str) -> Asked {
+pub(super) fn log_in(world: &mut World, flow: u64, user: &str, extra: &str) -> Asked {
     world.open(flow);
     world.browser(flow, &register(user, 1, extra));
     world.provide("{}");

@@ -50,7 +50,7 @@ pub(super) struct World {
     pub(super) store: BTreeMap<RecordKey, Bytes>,
     pub(super) store_answers: bool,
     pub(super) last_write: Option<WriteId>,
-    config: Config,
+    pub(super) config: Config,
     /// Sessions that media holds.
     held: BTreeSet<SessionId>,
 }
