@@ -77,7 +77,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     : tabs.get(rest.tab)?.evaluate(async ([verb, given]) => {
         const result = await window.tab[verb](given);
         // The clients' own objects stay in the page.
-        return ["hear", "stats", "descriptions", "trace"].includes(verb) ? result : null;
+        return ["hear", "stats", "descriptions", "trace", "ticket"].includes(verb) ? result : null;
       }, [name, rest]);
   Promise.resolve(run ?? Promise.reject(new Error(`no tab ${rest.tab}`))).then(
     (result) => say({ id, result: result ?? null }),

@@ -3,11 +3,10 @@
 //
 // Tokens are given to users the way a page gets them: authorization code with PKCE (RFC 6749 §4.1,
 // RFC 7636), every redirect followed by a scripted client.
-import { createHash, generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
+import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, randomUUID, sign } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:https";
 import { createInterface } from "node:readline";
-import { SignJWT, importJWK } from "jose";
 import Provider from "oidc-provider";
 
 const [host, port, certificate, key] = process.argv.slice(2);
@@ -134,14 +133,21 @@ const commands = {
     const { access_token: token, id_token: identity } = await logIn(user, client, resource);
     return { token, identity };
   },
-  /// A token that this provider would never give: any header and claims, signed with the current key or a
-  /// key that nobody knows.
-  async sign({ header = {}, claims = {}, unknownKey = false }) {
+  /// A token that this provider would never give: any header and claims, without some, or as texts,
+  /// signed with the current key or a key that nobody knows. No library would make all of these.
+  async sign({ header = {}, claims = {}, without = [], headerText, claimsText, unknownKey = false }) {
     const jwk = unknownKey ? newKey() : keys[0];
     const now = Math.floor(Date.now() / 1000);
     const filled = { iss: issuer, aud: audience, sub: "nobody", iat: now, exp: now + 600, scope: "sip", client_id: "page", ...claims };
-    const token = new SignJWT(filled).setProtectedHeader({ alg: "RS256", typ: "at+jwt", kid: jwk.kid, ...header });
-    return { token: await token.sign(await importJWK(jwk, "RS256")) };
+    const head = { alg: "RS256", typ: "at+jwt", kid: jwk.kid, ...header };
+    for (const name of without) {
+      delete filled[name];
+      delete head[name];
+    }
+    const part = (text) => Buffer.from(text).toString("base64url");
+    const signed = `${part(headerText ?? JSON.stringify(head))}.${part(claimsText ?? JSON.stringify(filled))}`;
+    const signature = sign("sha256", Buffer.from(signed), createPrivateKey({ key: jwk, format: "jwk" }));
+    return { token: `${signed}.${signature.toString("base64url")}` };
   },
   /// Signs with a new key from now on; the old ones stay published unless they are retired.
   async rotate({ retire = false }) {

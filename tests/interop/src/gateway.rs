@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use crate::child::Child;
+use crate::identity_provider::IdentityProvider;
 use crate::{hss, network, sweep};
 
 /// Port of the WebSocket, plain on loopback.
@@ -28,6 +29,19 @@ pub enum Way {
     Mw,
     /// As the end of a SIP trunk.
     Trunk,
+    /// In front of the P-CSCF; users log in by token and the box answers the core's challenges.
+    GmByToken,
+    /// As a P-CSCF; users log in by token and the core takes the box's word for them.
+    MwByToken,
+}
+
+/// How the gateway looks at tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// By the provider's keys.
+    Signature,
+    /// By asking the provider, again every ten seconds.
+    Introspection,
 }
 
 /// A running gateway.
@@ -44,29 +58,56 @@ impl Way {
     /// What the settings and the policy's documentation call it.
     pub fn name(self) -> &'static str {
         match self {
-            Way::Gm => "gm",
-            Way::Mw => "mw",
+            Way::Gm | Way::GmByToken => "gm",
+            Way::Mw | Way::MwByToken => "mw",
             Way::Trunk => "trunk",
         }
+    }
+
+    /// Whether users log in by token.
+    pub fn takes_tokens(self) -> bool {
+        matches!(self, Way::GmByToken | Way::MwByToken)
     }
 }
 
 impl Gateway {
     /// Starts it and waits until it is ready.
     pub fn start(program: &Path, folder: &Path, way: Way) -> anyhow::Result<Self> {
-        Self::launch(program, folder, way, false)
+        Self::launch(program, folder, way, false, Check::Signature)
+    }
+
+    /// Starts it with another way to look at tokens.
+    pub fn start_checking(
+        program: &Path,
+        folder: &Path,
+        way: Way,
+        check: Check,
+    ) -> anyhow::Result<Self> {
+        Self::launch(program, folder, way, false, check)
     }
 
     /// Starts it as two processes and waits until it is ready.
     pub fn start_apart(program: &Path, folder: &Path, way: Way) -> anyhow::Result<Self> {
-        Self::launch(program, folder, way, true)
+        Self::launch(program, folder, way, true, Check::Signature)
     }
 
-    fn launch(program: &Path, folder: &Path, way: Way, apart: bool) -> anyhow::Result<Self> {
-        let folder = folder.join("gateway");
+    fn launch(
+        program: &Path,
+        run: &Path,
+        way: Way,
+        apart: bool,
+        check: Check,
+    ) -> anyhow::Result<Self> {
+        let folder = run.join("gateway");
         fs::create_dir_all(&folder).context("no folder for the gateway")?;
         let file = folder.join("gatehouse.toml");
-        fs::write(&file, configuration(&folder, way, apart)).context("no configuration")?;
+        let mut settings = configuration(&folder, way, apart);
+        if way.takes_tokens() {
+            write_secret(&run.join(SITE_KEY), &"5a".repeat(32))?;
+            write_secret(&run.join(PROVIDER_PASSWORD), "gatehouse-secret")?;
+            settings.push_str(&token_configuration(run, way, check));
+        }
+        fs::write(&file, settings).context("no configuration")?;
         if way == Way::Trunk {
             keep_passwords(program, &folder)?;
         }
@@ -81,6 +122,23 @@ impl Gateway {
         };
         gateway.wait_until_ready()?;
         Ok(gateway)
+    }
+
+    /// Keeps a user's password for the core, as the technician does.
+    pub fn add_credentials(&self, identity: &str, password: &str) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["credentials", "add", "--config"])
+            .arg(self.folder.join("gatehouse.toml"))
+            .arg(identity)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        let mut child = command.spawn().context("no gatehouse credentials")?;
+        let mut input = child.stdin.take().context("no standard input")?;
+        writeln!(input, "{password}")?;
+        drop(input);
+        ensure!(child.wait()?.success(), "gatehouse credentials add failed");
+        Ok(())
     }
 
     /// `kill -9` of the control process.
@@ -238,6 +296,26 @@ pub fn websocket() -> String {
     format!("ws://{}:{PORT}/sip", network::ACCESS_SIGNALING)
 }
 
+/// Where the gateway answers pages.
+pub fn page() -> String {
+    format!("http://{}:{PORT}", network::ACCESS_SIGNALING)
+}
+
+/// What the gateway answers to a page of an origin that posts its token somewhere.
+pub fn post(path: &str, origin: &str, token: &str) -> anyhow::Result<String> {
+    let mut connection = TcpStream::connect((network::ACCESS_SIGNALING, PORT))?;
+    connection.set_read_timeout(Some(Duration::from_secs(2)))?;
+    write!(
+        connection,
+        "POST {path} HTTP/1.1\r\nHost: {}:{PORT}\r\nOrigin: {origin}\r\n\
+         Authorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n",
+        network::ACCESS_SIGNALING
+    )?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// Where the tests' own page comes from.
 pub fn origin() -> String {
     format!("http://{}:{PAGE_PORT}", network::ACCESS_SIGNALING)
@@ -245,9 +323,14 @@ pub fn origin() -> String {
 
 fn configuration(folder: &Path, way: Way, apart: bool) -> String {
     let is_trunk = way == Way::Trunk;
+    let login = if way.takes_tokens() {
+        "login = \"token\"\n"
+    } else {
+        ""
+    };
     let way = match way {
-        Way::Gm => format!("pcscf = \"pcscf.{}:5060\"", hss::DOMAIN),
-        Way::Mw => format!(
+        Way::Gm | Way::GmByToken => format!("pcscf = \"pcscf.{}:5060\"", hss::DOMAIN),
+        Way::Mw | Way::MwByToken => format!(
             "profile = \"mw\"\nicscf = \"icscf.{}:4060\"\nvisited_network = \"gw.{}\"",
             hss::DOMAIN,
             hss::DOMAIN
@@ -262,8 +345,10 @@ fn configuration(folder: &Path, way: Way, apart: bool) -> String {
     };
     let key = match is_trunk {
         true => format!(
-            "[credentials]\nkey_file = \"{}\"\n",
-            key_file(folder).display()
+            "[credentials]\nkey_file = \"{}\"\nfolder = \"{}\"\n",
+            key_file(folder).display(),
+            // Not in the state folder, where gateways without a key would look for theirs.
+            folder.with_file_name("trunk-credentials").display()
         ),
         false => String::new(),
     };
@@ -280,7 +365,7 @@ web_root = "none"
 home_domains = ["{domain}"]
 address = "{gateway}"
 ports = "16000-16999"
-
+{login}
 [media]
 workers = 2
 access_listen = "{media}"
@@ -311,3 +396,55 @@ grace = "2s"
         folder = folder.display(),
     )
 }
+
+/// Whose tokens are taken, who their users are, and how the box proves them.
+fn token_configuration(run: &Path, way: Way, check: Check) -> String {
+    let asking = match check {
+        Check::Signature => String::new(),
+        Check::Introspection => format!(
+            "check = \"introspection\"\nclient_id = \"gatehouse\"\nclient_secret_file = \"{}\"\n\
+             recheck = \"10s\"\n",
+            run.join(PROVIDER_PASSWORD).display()
+        ),
+    };
+    let credentials = match way {
+        Way::GmByToken => format!(
+            "\n[credentials]\nkey_file = \"{}\"\nfolder = \"{}\"\n",
+            run.join(SITE_KEY).display(),
+            // Not in the state folder, where gateways without a key would look for theirs.
+            run.join("credentials").display()
+        ),
+        _ => String::new(),
+    };
+    format!(
+        r#"
+[[issuer]]
+url = "{issuer}"
+audience = "https://gatehouse.test"
+scopes = ["sip"]
+clients = ["page"]
+authorities = "{authorities}"
+private_addresses = true
+{asking}
+[[identity_map]]
+issuer = "{issuer}"
+impi = "{{sub}}@{domain}"
+impu = ["sip:{{sub}}@{domain}", "sip:{{sub}}.work@{domain}"]
+{credentials}"#,
+        issuer = IdentityProvider::issuer(),
+        authorities = IdentityProvider::authority_of(run).display(),
+        domain = hss::DOMAIN,
+    )
+}
+
+/// A file that nobody else may read.
+fn write_secret(file: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(file, text).with_context(|| format!("no {}", file.display()))?;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
+    Ok(())
+}
+
+/// The key of the stored credentials, outside the state folder.
+const SITE_KEY: &str = "site.key";
+/// What the gateway proves itself with to the identity provider.
+const PROVIDER_PASSWORD: &str = "provider.password";

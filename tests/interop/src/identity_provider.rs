@@ -11,18 +11,20 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::driver::Driver;
+use crate::sweep;
 
 /// The running provider.
 #[derive(Debug)]
 pub struct IdentityProvider {
     driver: Driver,
     authority: PathBuf,
+    given: PathBuf,
 }
 
 impl IdentityProvider {
     /// Makes its certificate and starts it.
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
-        let folder = folder.join("identity-provider");
+        let folder = folder.join(FOLDER);
         fs::create_dir_all(&folder).context("no folder for the identity provider")?;
         certify(&folder)?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc/provider.mjs");
@@ -40,7 +42,13 @@ impl IdentityProvider {
         Ok(Self {
             driver,
             authority: folder.join("authority.pem"),
+            given: folder.join(sweep::GIVEN),
         })
+    }
+
+    /// Where the authority is that vouches for the provider of a run.
+    pub fn authority_of(run: &Path) -> PathBuf {
+        run.join(FOLDER).join("authority.pem")
     }
 
     /// What it calls itself in `iss`.
@@ -61,13 +69,22 @@ impl IdentityProvider {
             .driver
             .ask("token", wishes)
             .with_context(|| format!("no token for {user}"))?;
-        taken(&answer)
+        self.taken(&answer)
     }
 
-    /// A token this provider would never give: any `header` and `claims`, signed with its current key
-    /// or, by `unknownKey`, with one that nobody knows.
+    /// A token this provider would never give: any `header` and `claims`, without some of them
+    /// (`without`) or as a text (`claimsText`, `headerText`), signed with its current key or, by
+    /// `unknownKey`, with one that nobody knows.
     pub fn sign(&mut self, wishes: Value) -> anyhow::Result<String> {
-        taken(&self.driver.ask("sign", wishes)?)
+        let answer = self.driver.ask("sign", wishes)?;
+        self.taken(&answer)
+    }
+
+    /// A token that was given is a secret that the sweep looks for.
+    fn taken(&self, answer: &Value) -> anyhow::Result<String> {
+        let token = answer["token"].as_str().context("no token in the answer")?;
+        sweep::plant(&self.given, token)?;
+        Ok(token.to_owned())
     }
 
     /// Signs with a new key from now on; the old ones stay published unless they are retired.
@@ -99,11 +116,6 @@ impl IdentityProvider {
         let requests = self.driver.ask("requests", json!({}))?;
         Ok(requests[path].as_u64().unwrap_or_default())
     }
-}
-
-fn taken(answer: &Value) -> anyhow::Result<String> {
-    let token = answer["token"].as_str();
-    token.map(str::to_owned).context("no token in the answer")
 }
 
 /// An authority and a server's certificate of it, for a day.
@@ -160,3 +172,4 @@ fn certify(folder: &Path) -> anyhow::Result<()> {
 /// Its name; the lab's name server knows it.
 pub const HOST: &str = "idp.test";
 const PORT: u16 = 8443;
+const FOLDER: &str = "identity-provider";

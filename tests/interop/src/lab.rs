@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::capture::Capture;
-use crate::gateway::{self, Gateway, Way};
+use crate::gateway::{self, Check, Gateway, Way};
 use crate::header_table::Column;
 use crate::identity_provider::IdentityProvider;
 use crate::ims::{Gm, Ims, Peer};
@@ -110,6 +110,9 @@ impl Lab {
         }
         let is_running = self.gateway.as_mut().is_some_and(Gateway::is_running);
         if client != CORE_ALONE && !is_running {
+            if way.takes_tokens() {
+                self.identity_provider()?;
+            }
             self.gateway = Some(Gateway::start(&self.program, &self.folder, way)?);
         }
         if !self.ims.is_running() {
@@ -148,6 +151,19 @@ impl Lab {
         Ok(())
     }
 
+    /// The gateway with another way to look at tokens, instead of the one that runs.
+    pub fn gateway_checking(&mut self, check: Check) -> anyhow::Result<()> {
+        self.stop_gateway();
+        let gateway = Gateway::start_checking(&self.program, &self.folder, self.way, check)?;
+        self.gateway = Some(gateway);
+        Ok(())
+    }
+
+    /// Keeps a secret for the sweep at the end of the run.
+    pub fn plant(&self, secret: &str) -> anyhow::Result<()> {
+        sweep::plant(&self.folder.join(sweep::GIVEN), secret)
+    }
+
     /// The gateway that runs.
     pub fn gateway(&mut self) -> anyhow::Result<&mut Gateway> {
         self.gateway.as_mut().context("no gateway runs")
@@ -171,8 +187,29 @@ impl Lab {
 impl Stage<'_> {
     /// Opens a tab and registers a user in it.
     pub fn register(&mut self, tab: &'static str) -> anyhow::Result<()> {
-        let password = hss::password(&self.user(tab));
-        self.open(tab, &password)?;
+        if self.lab.way.takes_tokens() {
+            let token = self.token(tab, json!({}))?;
+            self.open_with(tab, json!({ "token": token }))?;
+        } else {
+            let password = hss::password(&self.user(tab));
+            self.open(tab, &password)?;
+        }
+        self.log_in(tab)
+    }
+
+    /// An access token of a tab's user, whom the gateway can prove in the core.
+    pub fn token(&mut self, tab: &str, wishes: Value) -> anyhow::Result<String> {
+        let user = self.user(tab);
+        if self.lab.way == Way::GmByToken {
+            let identity = format!("{user}@{}", hss::DOMAIN);
+            let password = hss::password(&user);
+            self.lab.gateway()?.add_credentials(&identity, &password)?;
+        }
+        self.lab.identity_provider()?.token(&user, wishes)
+    }
+
+    /// Has an open tab log in.
+    pub fn log_in(&mut self, tab: &str) -> anyhow::Result<()> {
         self.lab.browser.tell(tab, "register")?;
         let event = self.wait_for_any(tab, &["registered", "registrationFailed"])?;
         if event["event"] != "registered" {
@@ -187,11 +224,13 @@ impl Stage<'_> {
     }
 
     /// Opens such a tab with more to say to the client: `password` or `token`, `extraHeaders`,
-    /// `trace`.
+    /// `trace`, `protocols` beside `sip`, another `server`.
     pub fn open_with(&mut self, tab: &'static str, mut options: Value) -> anyhow::Result<()> {
         self.tabs.push(tab);
         options["client"] = json!(self.client);
-        options["server"] = json!(gateway::websocket());
+        if options["server"].is_null() {
+            options["server"] = json!(gateway::websocket());
+        }
         options["user"] = json!(self.user(tab));
         options["domain"] = json!(hss::DOMAIN);
         self.lab.browser.ask(tab, "open", options)?;

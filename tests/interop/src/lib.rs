@@ -22,3 +22,4 @@ pub mod telephone;
 pub mod terminal;
 pub mod tone;
 pub mod trace;
+pub mod wire;

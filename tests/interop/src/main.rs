@@ -186,8 +186,8 @@ fn run_cases(
             let findings = sweep::sweep(folder)?;
             println!(
                 "     {} files of the gateway's and what reached the core were looked through, \
-                 for {} answers to challenges among other things",
-                findings.files, findings.answers
+                 for {} answers to challenges and {} tokens and tickets among other things",
+                findings.files, findings.answers, findings.tokens
             );
             match findings.faults.as_slice() {
                 [] => Ok(()),

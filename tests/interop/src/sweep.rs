@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -15,6 +16,8 @@ pub struct Findings {
     pub files: usize,
     /// How many answers to challenges were known, to be looked for.
     pub answers: usize,
+    /// How many tokens and tickets.
+    pub tokens: usize,
     /// What was found, one line each.
     pub faults: Vec<String>,
 }
@@ -23,11 +26,19 @@ pub struct Findings {
 pub fn sweep(folder: &Path) -> anyhow::Result<Findings> {
     let mut findings = Findings::default();
     let core = fs::read_to_string(folder.join(TOWARDS_CORE)).unwrap_or_default();
-    for secret in SECRETS {
+    let planted = planted(folder);
+    let secrets = || {
+        SECRETS
+            .iter()
+            .copied()
+            .chain(planted.iter().map(String::as_str))
+    };
+    for secret in secrets() {
         findings.look(&core, TOWARDS_CORE, "a secret", |line| {
             line.contains(secret)
         });
     }
+    findings.tokens = planted.len();
     let answers = answers(&core);
     findings.answers = answers.len();
 
@@ -37,7 +48,7 @@ pub fn sweep(folder: &Path) -> anyhow::Result<Findings> {
         let text = String::from_utf8_lossy(&bytes);
         let name = file.strip_prefix(folder).unwrap_or(&file).to_string_lossy();
         findings.files += 1;
-        for secret in SECRETS {
+        for secret in secrets() {
             findings.look(&text, &name, "a secret", |line| line.contains(secret));
         }
         for answer in &answers {
@@ -88,6 +99,29 @@ fn is_gateways(name: &str) -> bool {
     matches!(name, "gatehouse.log" | METRICS) || name.ends_with(".jsonl") || is_dump
 }
 
+/// Keeps a token or a ticket for the sweep at the end of the run.
+pub fn plant(file: &Path, secret: &str) -> anyhow::Result<()> {
+    let mut options = fs::File::options();
+    let opened = options.create(true).append(true).open(file);
+    opened
+        .and_then(|mut opened| writeln!(opened, "{secret}"))
+        .with_context(|| format!("could not write {}", file.display()))
+}
+
+/// Every token and ticket of the run that is long enough to be told from a word: of a JWT the part
+/// that makes it one.
+fn planted(run: &Path) -> BTreeSet<String> {
+    let files = [run.join("identity-provider").join(GIVEN), run.join(GIVEN)];
+    let texts = files
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap_or_default());
+    let texts: Vec<String> = texts.collect();
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let tellers = lines.map(|line| line.rsplit('.').next().unwrap_or(line));
+    let tellers = tellers.filter(|teller| teller.len() >= 16);
+    tellers.map(str::to_owned).collect()
+}
+
 /// Every nonce-response that a browser gave and that went on to the core.
 fn answers(core: &str) -> BTreeSet<String> {
     let starts = core.match_indices("response=\"");
@@ -134,6 +168,8 @@ fn has_key(line: &str) -> bool {
 
 /// The SIP that reached the core, of all cases, as tshark tells it.
 pub const TOWARDS_CORE: &str = "towards-core.txt";
+/// The tokens and tickets of a run, one a line.
+pub const GIVEN: &str = "given.txt";
 /// What `/metrics` said before each end of the gateway.
 pub const METRICS: &str = "metrics.txt";
 
@@ -143,7 +179,7 @@ const SECRETS: &[&str] = &["-secret", "eyJ", "Bearer e"];
 const KEY_WORDS: &[&str] = &["dtmf", "digit", "key", "signal", "tone"];
 /// The tests' users, without the number that makes them a case's own.
 const USERS: &[&str] = &[
-    "alice", "bob", "tracy", "dora", "emil", "gina", "hugo", "ivan", "judy", "kate",
+    "alice", "bob", "tracy", "dora", "emil", "gina", "hugo", "ivan", "judy", "kate", "mallory",
 ];
 
 #[cfg(test)]
@@ -160,8 +196,10 @@ mod tests {
         fs::write(folder.join(TOWARDS_CORE), core).unwrap();
         let log = folder.join("gateway/gatehouse.log");
         let harmless = "INFO registered flow=1 seconds=270 media key=none\n";
+        fs::write(folder.join(GIVEN), "opaque-0123456789abc\n").unwrap();
         for (planted, fault) in [
             ("", ""),
+            ("opaque-0123456789abc", "a secret"),
             ("password alice1-secret", "a secret"),
             ("token eyJhbGciOi", "a secret"),
             (answer, "an answer to a challenge"),

@@ -127,6 +127,7 @@ pub(super) fn log_in(world: &mut World, flow: u64, user: &str, extra: &str) -> A
     asked
 }
 
+// Conforms: RFC 8898 §4 | Who must log in by token and has none is told by 401 where tokens are to be had.
 #[test]
 fn a_register_without_a_token_is_told_where_to_get_one() {
     let mut world = world();
@@ -142,6 +143,7 @@ fn a_register_without_a_token_is_told_where_to_get_one() {
     assert_eq!(world.failure(), RegistrationFailure::TokenMissing);
 }
 
+// Conforms: RFC 8898 §2.2 | A token is checked here, and handed on to nobody.
 #[test]
 fn a_token_s_user_is_registered_by_the_box_and_the_core_sees_no_token() {
     let mut world = world();
@@ -172,6 +174,7 @@ fn a_token_s_user_is_registered_by_the_box_and_the_core_sees_no_token() {
     assert!(!told.contains("eyJ") && !told.contains("alice"), "{told}");
 }
 
+// Conforms: TS 33.203 §U | The box vouches to the core for a user whom it has authenticated, by `auth-done`.
 #[test]
 fn a_p_cscf_vouches_for_a_token_s_user_to_the_core() {
     let mut world = mw_world();
@@ -189,6 +192,7 @@ fn a_p_cscf_vouches_for_a_token_s_user_to_the_core() {
     assert_eq!(said(&farewell), vouched);
 }
 
+// Conforms: RFC 8898 §2.2 | A registration never outlives its token.
 #[test]
 fn a_registration_ends_before_its_token_and_the_core_is_told() {
     let mut world = mw_world();
@@ -305,6 +309,7 @@ fn a_provider_that_is_away_means_later_and_costs_nobody_his_registration() {
     assert!(world.events.iter().any(silent));
 }
 
+// Conforms: TS 24.371 §7.2.1 | A token in any request must be the one of the connection’s own user.
 #[test]
 fn a_token_in_another_request_must_be_the_user_s_own() {
     let mut world = world();
@@ -380,6 +385,7 @@ fn a_ticket_stands_for_its_token_once() {
     );
 }
 
+// Conforms: RFC 7662 §2.2 | A token that its provider calls inactive ends the registration.
 #[test]
 fn a_revoked_token_takes_its_registration_along() {
     let mut world = world_of(IssuerConfig {
@@ -420,6 +426,7 @@ fn the_administrator_ends_a_user_s_registrations() {
     assert!(world.ladder().contains("flow1 closed 4003"));
 }
 
+// Conforms: TS 33.203 §U.2 | A core that does not take the word of the box is reported, and not asked again.
 #[test]
 fn a_core_that_challenges_a_proven_user_is_reported_and_not_asked_again() {
     let mut world = mw_world();

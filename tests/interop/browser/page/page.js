@@ -31,6 +31,16 @@ function listen(connection) {
   connection.addEventListener("connectionstatechange", () => report("connection", { state: connection.connectionState }));
 }
 
+/// Names more sub-protocols in every handshake: JavaScript cannot set its headers.
+function offer(protocols) {
+  const Native = window.WebSocket;
+  window.WebSocket = class extends Native {
+    constructor(url, asked) {
+      super(url, [asked, protocols].flat());
+    }
+  };
+}
+
 function report(event, details = {}) {
   window.report({ event, ...details });
 }
@@ -38,6 +48,7 @@ function report(event, details = {}) {
 window.tab = {
   async start(options) {
     await context.resume();
+    if (options.protocols) offer(options.protocols);
     const Client = { jssip: JsSipClient, sipjs: SipJsClient }[options.client];
     client = new Client(options, { microphone: microphone.stream, listen, report });
     await client.start();
@@ -45,6 +56,11 @@ window.tab = {
   register: () => client.register(),
   /// Another access token for the same user.
   renew: ({ token }) => client.renew(token),
+  /// Exchanges a token for a ticket, as a page of another origin.
+  async ticket({ url, token }) {
+    const response = await fetch(url, { method: "POST", headers: { authorization: `Bearer ${token}` } });
+    return { status: response.status, ...(await response.json()) };
+  },
   unregister: () => client.unregister(),
   stop: () => client.stop(),
   call: ({ target }) => client.call(target),

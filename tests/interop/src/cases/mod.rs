@@ -3,12 +3,14 @@
 mod calls;
 mod core;
 mod dialogs;
+mod evil;
 mod failures;
 mod identity;
 mod ipsec;
 mod mw;
 mod network;
 mod registration;
+mod token_logins;
 mod trace;
 
 use std::path::Path;
@@ -121,6 +123,34 @@ pub const GROUPS: &[Group] = &[
         cases: MW_CASES,
     },
     Group {
+        name: "token-gm",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::GmByToken,
+        cases: TOKEN_CASES,
+    },
+    Group {
+        name: "token-gm-sipjs",
+        lane: Lane::Ims,
+        client: "sipjs",
+        way: Way::GmByToken,
+        cases: TOKEN_CALL_CASES,
+    },
+    Group {
+        name: "token-mw",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::MwByToken,
+        cases: TOKEN_CASES,
+    },
+    Group {
+        name: "token-mw-sipjs",
+        lane: Lane::Ims,
+        client: "sipjs",
+        way: Way::MwByToken,
+        cases: TOKEN_CALL_CASES,
+    },
+    Group {
         name: "planes",
         lane: Lane::Ims,
         client: "jssip",
@@ -220,6 +250,62 @@ const MW_CASES: &[Case] = &[
     Case {
         name: "hold-by-telephone",
         run: dialogs::hold_by_telephone,
+    },
+];
+
+/// What a user who logs in by token does, and what is refused him.
+const TOKEN_CASES: &[Case] = &[
+    Case {
+        name: "register",
+        run: token_logins::register,
+    },
+    Case {
+        name: "deregister",
+        run: registration::deregister,
+    },
+    Case {
+        name: "in-every-request",
+        run: token_logins::in_every_request,
+    },
+    Case {
+        name: "call-in",
+        run: calls::call_in,
+    },
+    Case {
+        name: "carriers",
+        run: token_logins::carriers,
+    },
+    Case {
+        name: "expiry",
+        run: token_logins::expiry,
+    },
+    Case {
+        name: "revocation",
+        run: token_logins::revocation,
+    },
+    Case {
+        name: "provider-away",
+        run: token_logins::provider_away,
+    },
+    Case {
+        name: "evil-tokens",
+        run: token_logins::evil_tokens,
+    },
+];
+
+/// What every client does that logs in by token.
+const TOKEN_CALL_CASES: &[Case] = &[
+    Case {
+        name: "register",
+        run: token_logins::register,
+    },
+    Case {
+        name: "call-out",
+        run: calls::call_out,
+    },
+    Case {
+        name: "call-in",
+        run: calls::call_in,
     },
 ];
 
