@@ -428,8 +428,14 @@ private_addresses = true
 {asking}
 [[identity_map]]
 issuer = "{issuer}"
+when = {{ claim = "groups", contains = "staff" }}
+impi = "{{preferred_username}}@{domain}"
+impu = ["sip:!{{preferred_username}}([.][a-z]+)?!@{domain}"]
+
+[[identity_map]]
+issuer = "{issuer}"
 impi = "{{sub}}@{domain}"
-impu = ["sip:{{sub}}@{domain}", "sip:{{sub}}.work@{domain}"]
+impu = ["sip:{{sub}}@{domain}"]
 {credentials}"#,
         issuer = IdentityProvider::issuer(),
         authorities = IdentityProvider::authority_of(run).display(),

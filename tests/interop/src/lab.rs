@@ -224,14 +224,16 @@ impl Stage<'_> {
     }
 
     /// Opens such a tab with more to say to the client: `password` or `token`, `extraHeaders`,
-    /// `trace`, `protocols` beside `sip`, another `server`.
+    /// `trace`, `protocols` beside `sip`, another `server` or `user`.
     pub fn open_with(&mut self, tab: &'static str, mut options: Value) -> anyhow::Result<()> {
         self.tabs.push(tab);
         options["client"] = json!(self.client);
         if options["server"].is_null() {
             options["server"] = json!(gateway::websocket());
         }
-        options["user"] = json!(self.user(tab));
+        if options["user"].is_null() {
+            options["user"] = json!(self.user(tab));
+        }
         options["domain"] = json!(hss::DOMAIN);
         self.lab.browser.ask(tab, "open", options)?;
         self.wait(tab, "connected").map(drop)

@@ -144,6 +144,16 @@ pub const GROUPS: &[Group] = &[
         cases: TOKEN_CASES,
     },
     Group {
+        name: "token-mw",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::MwByToken,
+        cases: &[Case {
+            name: "word-not-taken",
+            run: token_logins::word_not_taken,
+        }],
+    },
+    Group {
         name: "token-mw-sipjs",
         lane: Lane::Ims,
         client: "sipjs",
@@ -274,6 +284,10 @@ const TOKEN_CASES: &[Case] = &[
     Case {
         name: "carriers",
         run: token_logins::carriers,
+    },
+    Case {
+        name: "identities",
+        run: token_logins::identities,
     },
     Case {
         name: "expiry",

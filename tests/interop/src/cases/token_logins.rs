@@ -157,6 +157,7 @@ fn revoked(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         stage.log_in(tab)?;
     }
     let (alice, bob) = (stage.user("alice"), stage.user("bob"));
+    let before = dismissals(stage)?;
     stage.lab.identity_provider()?.revoke(&token)?;
     let started = Instant::now();
     let hss = stage.lab.ims.hss.clone();
@@ -168,11 +169,8 @@ fn revoked(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         "registered with a revoked token"
     );
     stage.wait("alice", "disconnected")?;
-    let log = std::fs::read_to_string(stage.lab.gateway()?.log())?;
-    ensure!(
-        log.contains("4003"),
-        "the connection was not closed with 4003"
-    );
+    let closed = dismissals(stage)? - before;
+    ensure!(closed == 1, "{closed} connections were closed with 4003");
     let failed = stage
         .lab
         .browser
@@ -181,6 +179,12 @@ fn revoked(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     ensure!(hss.is_registered(&bob), "the other user is gone, too");
     let mut dora = stage.telephone("dora", DORA, Answer::Manual)?;
     is_not_there(stage, &mut dora, "alice")
+}
+
+/// How many connections the gateways of this run have closed because their registration was ended.
+fn dismissals(stage: &mut Stage<'_>) -> anyhow::Result<usize> {
+    let log = std::fs::read_to_string(stage.lab.gateway()?.log())?;
+    Ok(log.lines().filter(|line| line.contains("4003")).count())
 }
 
 /// Keys that are rotated and a provider that is away cost nobody his registration.
@@ -313,6 +317,63 @@ fn is_not_there(
 
 /// Counts refreshes that a browser asked for and got.
 const ANSWERED: &str = "gatehouse_signaling_registrations_refreshed_total";
+/// Claims decide who a user is in the IMS, and a wildcarded identity lets him be several.
+pub(super) fn identities(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let name = format!("{}.work", stage.user("alice"));
+    let plain = stage.token("alice", json!({}))?;
+    stage.open_with("alice", json!({ "token": plain, "user": name }))?;
+    stage.tell("alice", "register")?;
+    let event = stage.wait_for_any("alice", &["registered", "registrationFailed"])?;
+    ensure!(
+        event["event"] == "registrationFailed" && event["status"] == 403,
+        "without the claim: {event}"
+    );
+    let staff = json!({ "claims": { "groups": ["all", "staff"] } });
+    let token = stage.token("alice", staff)?;
+    stage
+        .lab
+        .browser
+        .ask("alice", "renew", json!({ "token": token }))?;
+    stage.log_in("alice").context("with the claim")?;
+    ensure!(
+        stage.lab.ims.hss.is_registered(&stage.user("alice")),
+        "the HSS knows better"
+    );
+    let mut dora = stage.telephone("dora", DORA, Answer::Manual)?;
+    dora.dial(&crate::lab::address(&name))?;
+    stage.wait("alice", "incoming")?;
+    dora.hang_up()?;
+    stage.wait("alice", "failed").map(drop)
+}
+
+/// A core that challenges a user for whom the box vouches is not asked again, and the browser and
+/// the technician are told why.
+pub(super) fn word_not_taken(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let user = "unvouched";
+    let token = stage.lab.identity_provider()?.token(user, json!({}))?;
+    let line = format!("Authorization: Bearer {token}");
+    let answer = Wire::open("unvouched")?.register(user, &line)?;
+    ensure!(
+        answer
+            .text
+            .starts_with("SIP/2.0 500 Core Refused Trusted Node Authentication\r\n"),
+        "{}",
+        answer.text
+    );
+    ensure!(answer.challenge("realm").is_none(), "{}", answer.text);
+    let log = std::fs::read_to_string(stage.lab.gateway()?.log())?;
+    ensure!(
+        log.contains("the core refused trusted node authentication"),
+        "the log does not say it"
+    );
+    let asked = stage.lab.ims.hss.asked_about(user);
+    ensure!(
+        asked.iter().filter(|it| **it == "MAR").count() == 1,
+        "{asked:?}"
+    );
+    Ok(())
+}
+
 /// The user whose tokens are tried.
 pub(super) const USER: &str = "mallory";
 /// How long a short token lives: the registration ends 10 s sooner.
