@@ -2,6 +2,7 @@
 //! (TS 24.229 §5.1.3, §5.1.4).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use iq::Leg;
 
@@ -12,7 +13,7 @@ use crate::event::{Breach, Event, Origin};
 use crate::id::{EndpointId, FlowId};
 use crate::identity::PublicIdentity;
 use crate::message::{HeaderName, Headers, Method, NameAddr, Request, SipUri, Uri};
-use crate::reach::Ways;
+use crate::reach::{Way, Ways};
 use crate::registration::{Binding, BindingId};
 use crate::rejection::Rejection;
 use crate::session::Target;
@@ -101,7 +102,7 @@ impl Signaling {
                 self.admit(binding)?;
                 self.link.may_call(tenant, &callee.uri)?;
                 self.link.begin_call(&identity)?;
-                if let Ways::Resting(time) = self.link.ways(tenant) {
+                if let Some(time) = self.rest(tenant, &callee) {
                     return Err(Rejection::busy(time));
                 }
             }
@@ -119,6 +120,23 @@ impl Signaling {
         self.sessions
             .start(call, &mut self.link, &self.registrations);
         Ok(())
+    }
+
+    /// For how long every server that a call could go to wants to be left alone.
+    fn rest(&mut self, tenant: TenantId, callee: &Target) -> Option<Duration> {
+        if self.link.config.tenant(tenant).profile.mw().is_some() {
+            let route = callee.routes.first();
+            let next = route.map_or_else(|| callee.uri.clone(), |route| route.uri.clone());
+            match self.link.way_by_route(tenant, next) {
+                Way::Resting(_, time) => return Some(time),
+                Way::To(_) | Way::Wait | Way::Nowhere => return None,
+                Way::Unnamed => {} // It goes to the next hop.
+            }
+        }
+        match self.link.ways(tenant) {
+            Ways::Resting(time) => Some(time),
+            Ways::Known(_) | Ways::Wait | Ways::Nowhere => None,
+        }
     }
 
     /// The IMS calls.

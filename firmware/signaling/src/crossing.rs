@@ -7,7 +7,7 @@ use crate::link::{Link, Owner};
 use crate::message::{
     HeaderName, Headers, Host, Method, NameAddr, Request, Response, SipUri, StatusCode,
 };
-use crate::registration::{Binding, ImsPath};
+use crate::registration::Binding;
 use crate::rejection::relayed_to_access;
 use crate::session::Target;
 use crate::transaction::{ClientTransactionId, ServerTransactionId};
@@ -35,17 +35,14 @@ pub(crate) fn send(
             let path = binding.ims_path(&link.config)?;
             if let Some(visited) = visited {
                 visited.dress_request(&request.method, &mut request.headers);
+                return Some(link.send_by_route(owner, &path, request));
             }
             // Inside a dialog a request goes where the route set leads.
             let is_in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
             let path = match is_in_dialog {
                 true => {
                     let hop = link.reach.follow(binding.tenant(), path.hop(), &request);
-                    ImsPath {
-                        remote: hop.address,
-                        transport: hop.transport,
-                        ..path
-                    }
+                    path.to(hop)
                 }
                 false => path,
             };

@@ -185,6 +185,10 @@ impl Link {
         request: Request,
     ) -> ClientTransactionId {
         match self.path_by_route(path, &request) {
+            Some(Ok(path)) if request.begins_a_call() => {
+                let spare = Box::new(Spare::by_route(path, request));
+                self.send_spare(owner, spare, None)
+            }
             Some(Ok(path)) => self.send_to_ims(owner, &path, request),
             pending => {
                 let first = self.transactions.reserve();
@@ -198,23 +202,26 @@ impl Link {
     }
 
     /// The path that a request takes by its own Route: `Err` if a name has to be looked up
-    /// first, `None` if it leads nowhere.
+    /// first, `None` if it leads nowhere. What belongs to a call stays with the server that
+    /// it is with, if that is one of several.
     fn path_by_route(&mut self, path: &ImsPath, request: &Request) -> Option<Result<ImsPath, ()>> {
-        let routes = request.headers.routes().unwrap_or_default();
-        let target = routes.into_iter().next().map(|route| route.uri);
-        let target = target.as_ref().unwrap_or(&request.uri);
-        let now = self.instant();
-        match self.reach.way(path.tenant, target, now, &mut self.rng) {
-            Way::To(hop) => Some(Ok(ImsPath {
-                remote: hop.address,
-                transport: hop.transport,
-                ..*path
-            })),
+        match self.way_by_route(path.tenant, request.next_hop()) {
+            Way::To(hops) | Way::Resting(hops, _) => {
+                let own = hops.iter().find(|hop| **hop == path.hop());
+                let hop = own.or(hops.first())?;
+                Some(Ok(path.to(*hop)))
+            }
             Way::Wait => Some(Err(())),
             Way::Nowhere => None,
             // The I-CSCF finds the way for what names none, like a telephone number.
             Way::Unnamed => Some(Ok(*path)),
         }
+    }
+
+    /// Where a request goes that follows its own Route.
+    pub(crate) fn way_by_route(&mut self, tenant: TenantId, next: Uri) -> Way {
+        let now = self.instant();
+        self.reach.way(tenant, &next, now, &mut self.rng)
     }
 
     /// The core says in a Service-Route where it is to be reached.
@@ -263,6 +270,11 @@ impl Link {
     }
 
     fn send_parked(&mut self, first: ClientTransactionId, path: &ImsPath, parked: Parked) {
+        if let Some(owner) = parked.owner.filter(|_| parked.request.begins_a_call()) {
+            let spare = Box::new(Spare::by_route(*path, parked.request));
+            self.send_spare(owner, spare, Some(first));
+            return;
+        }
         let (peer, request) = self.address(path, parked.request);
         let Some(owner) = parked.owner else {
             return self.deliver(&peer, request.to_bytes());

@@ -17,7 +17,7 @@ use crate::link::{Client, Going, Heard, Link, Owner};
 use crate::message::headers::CSeq;
 use crate::message::{HeaderName, Method, NameAddr, Request, Response, SipUri, StatusCode};
 use crate::output::{EndpointKind, Output};
-use crate::reach::{Hop, Prober, Standing, Ways};
+use crate::reach::{Hop, Prober, Standing, Way, Ways};
 use crate::registration::ImsPath;
 use crate::transaction::{ClientTransactionId, Failure};
 
@@ -29,6 +29,16 @@ pub(crate) struct Spare {
     /// Without a Via.
     request: Request,
     tried: Vec<Hop>,
+    servers: Servers,
+}
+
+/// Which servers could take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Servers {
+    /// Those of the tenant's next hop.
+    NextHop,
+    /// Those that its own Route names.
+    Route,
 }
 
 impl Link {
@@ -69,6 +79,7 @@ impl Link {
             path: *path,
             request,
             tried: Vec::new(),
+            servers: Servers::NextHop,
         };
         match hops.first() {
             Some(first) if hops.contains(&path.hop()) || !self.is_up(path.hop()) => {
@@ -125,8 +136,17 @@ impl Link {
     }
 
     fn untried(&mut self, spare: &Spare) -> Option<Hop> {
-        let Ways::Known(hops) = self.ways(spare.tenant) else {
-            return None;
+        let by_route = match spare.servers {
+            Servers::NextHop => Way::Unnamed,
+            Servers::Route => self.way_by_route(spare.tenant, spare.request.next_hop()),
+        };
+        let hops = match by_route {
+            Way::To(hops) => hops,
+            Way::Unnamed => match self.ways(spare.tenant) {
+                Ways::Known(hops) => hops,
+                Ways::Wait | Ways::Nowhere | Ways::Resting(_) => return None,
+            },
+            Way::Resting(..) | Way::Wait | Way::Nowhere => return None,
         };
         hops.into_iter().find(|hop| !spare.tried.contains(hop))
     }
@@ -355,6 +375,17 @@ impl Link {
 }
 
 impl Spare {
+    /// An INVITE that goes where its Route leads, on the way to the first server there.
+    pub(crate) fn by_route(path: ImsPath, request: Request) -> Self {
+        Spare {
+            tenant: path.tenant,
+            path,
+            request,
+            tried: Vec::new(),
+            servers: Servers::Route,
+        }
+    }
+
     /// The INVITE, for what every server asks alike.
     pub(crate) fn request(&mut self) -> &mut Request {
         &mut self.request
@@ -368,15 +399,14 @@ impl Spare {
             let uri = route.uri.as_sip();
             uri.is_some_and(|uri| uri.as_str() == before.as_str())
         });
-        if leads {
+        if leads && self.servers == Servers::NextHop {
             let route = NameAddr::new(hop.uri().with_flag("lr"));
             self.request.headers.remove_first_item(&HeaderName::Route);
             self.request
                 .headers
                 .prepend(HeaderName::Route, route.to_string());
         }
-        self.path.remote = hop.address;
-        self.path.transport = hop.transport;
+        self.path = self.path.to(hop);
     }
 }
 

@@ -28,6 +28,21 @@ impl Request {
         stateless_tag(&self.headers)
     }
 
+    /// Whether it is an INVITE outside a dialog, RFC 3261 §13.
+    #[must_use]
+    pub fn begins_a_call(&self) -> bool {
+        let is_in_dialog = || self.headers.to().is_ok_and(|to| to.tag().is_some());
+        self.method == Method::Invite && !is_in_dialog()
+    }
+
+    /// Where it goes next: its topmost Route, else its Request-URI (RFC 3261 §8.1.2).
+    #[must_use]
+    pub fn next_hop(&self) -> Uri {
+        let routes = self.headers.routes().unwrap_or_default();
+        let next = routes.into_iter().next().map(|route| route.uri);
+        next.unwrap_or_else(|| self.uri.clone())
+    }
+
     /// The same with one more header field at the end.
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {

@@ -44,6 +44,8 @@ struct Servers {
     known: BTreeSet<IpAddr>,
     /// What the core itself has named as a way to it.
     named: Vec<NextHop>,
+    /// Its servers: how they stand is known from what they answer, not from OPTIONS.
+    named_hops: BTreeSet<Hop>,
     probes: bool,
     prober: Prober,
 }
@@ -82,6 +84,7 @@ impl Reach {
             hops: BTreeSet::new(),
             known: BTreeSet::new(),
             named: Vec::new(),
+            named_hops: BTreeSet::new(),
             probes: tenant.probes,
             prober: Prober::None,
         });
@@ -112,11 +115,18 @@ impl Reach {
         let hops = tiers.iter().flat_map(choice::Tier::hops).collect();
         if servers.hops != hops {
             servers.learn(hops);
-            let all = self.tenants.iter().flat_map(|it| &it.hops).copied();
-            self.health.set_targets(&all.collect(), now, rng);
+            self.watch(now, rng);
         }
         let hops = choice::in_order(&tiers, rng);
         self.sorted(hops, now, rng)
+    }
+
+    /// From now on it is known how each server of each tenant stands.
+    fn watch(&mut self, now: Instant, rng: &mut ChaCha20Rng) {
+        let all = self.tenants.iter();
+        let all = all.flat_map(|it| it.hops.iter().chain(&it.named_hops));
+        let all = all.copied().collect();
+        self.health.set_targets(&all, now, rng);
     }
 
     fn sorted(&self, hops: Vec<Hop>, now: Instant, rng: &mut ChaCha20Rng) -> Ways {

@@ -3,21 +3,24 @@
 //! be another for each registration and each call. Whom the core itself names in a
 //! Service-Route is the core's, and believed.
 
-use std::time::Instant;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 
 use super::choice::{self, Hop, Located, Tier};
-use super::{Reach, Servers};
+use super::{Reach, Servers, Ways};
 use crate::config::{Host, HostName, NextHop, TenantId};
 use crate::id::SipTransport;
 use crate::message::{SipUri, Uri};
 
 /// Where such a request goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// There.
-    To(Hop),
+    /// To one of these servers, in this order.
+    To(Vec<Hop>),
+    /// The same, but each of them asked to be left alone for so long.
+    Resting(Vec<Hop>, Duration),
     /// The name service was asked first.
     Wait,
     /// The name has no servers.
@@ -40,15 +43,23 @@ impl Reach {
         let Some(hop) = hop else {
             return Way::Unnamed;
         };
-        match choice::locate(&hop, &mut servers.cache, now) {
-            Located::Found(tiers) => {
-                let hops = choice::in_order(&tiers, rng);
-                let best = self.health.sort(hops.clone(), now, rng).ok();
-                let best = best.and_then(|hops| hops.first().copied());
-                best.or(hops.first().copied()).map_or(Way::Nowhere, Way::To)
+        let tiers = match choice::locate(&hop, &mut servers.cache, now) {
+            Located::Found(tiers) => tiers,
+            Located::Pending => return Way::Wait,
+            Located::Nowhere => return Way::Nowhere,
+        };
+        if servers.named.contains(&hop) {
+            let hops: BTreeSet<Hop> = tiers.iter().flat_map(Tier::hops).collect();
+            if !hops.is_subset(&servers.named_hops) {
+                servers.learn_named_hops(hops);
+                self.watch(now, rng);
             }
-            Located::Pending => Way::Wait,
-            Located::Nowhere => Way::Nowhere,
+        }
+        let hops = choice::in_order(&tiers, rng);
+        match self.sorted(hops.clone(), now, rng) {
+            Ways::Known(hops) => Way::To(hops),
+            Ways::Resting(time) => Way::Resting(hops, time),
+            Ways::Wait | Ways::Nowhere => Way::Nowhere,
         }
     }
 
@@ -71,6 +82,14 @@ impl Reach {
 }
 
 impl Servers {
+    /// These are the core's, and it is watched how they stand.
+    fn learn_named_hops(&mut self, hops: BTreeSet<Hop>) {
+        if self.named_hops.len() > super::KNOWN_MAX {
+            self.named_hops.clear();
+        }
+        self.named_hops.extend(hops);
+    }
+
     /// Learns the addresses of what the core has named.
     pub(super) fn learn_named(&mut self, now: Instant) {
         for hop in &self.named {
@@ -168,7 +187,7 @@ mod tests {
     }
 
     fn to(address: SocketAddr, transport: SipTransport) -> Way {
-        Way::To(Hop { address, transport })
+        Way::To(vec![Hop { address, transport }])
     }
 
     #[test]

@@ -354,6 +354,16 @@ impl ImsPath {
         }
     }
 
+    /// The same from this end to another server.
+    #[must_use]
+    pub(crate) fn to(&self, hop: Hop) -> Self {
+        ImsPath {
+            remote: hop.address,
+            transport: hop.transport,
+            ..*self
+        }
+    }
+
     /// The other end, by one of its transports.
     pub(crate) fn peer(&self, transport: SipTransport) -> Peer {
         Peer::Ims {

@@ -7,7 +7,7 @@ use crate::config::{CallConfig, ServiceConfig, TenantId};
 use crate::crossing;
 use crate::event::Event;
 use crate::link::{Link, Owner};
-use crate::message::{HeaderName, Headers, Method, NameAddr, Request, Response};
+use crate::message::{HeaderName, Headers, NameAddr, Request, Response};
 use crate::reach::Hop;
 use crate::registration::{Binding, BindingId, ImsPath, Registrations};
 use crate::session::Outside;
@@ -34,16 +34,12 @@ impl View<'_> {
     /// stays with the server that the call went through.
     fn ims_path(&self, request: &Request) -> Option<ImsPath> {
         let path = self.binding()?.ims_path(&self.link.config)?;
-        if begins_a_call(request) {
+        if request.begins_a_call() {
             return Some(path);
         }
         let own = self.hop.unwrap_or(path.hop());
         let hop = self.link.reach.follow(self.tenant, own, request);
-        Some(ImsPath {
-            remote: hop.address,
-            transport: hop.transport,
-            ..path
-        })
+        Some(path.to(hop))
     }
 }
 
@@ -103,7 +99,7 @@ impl Outside for View<'_> {
                     .binding()
                     .and_then(|it| it.kept_user(&self.link.config))
                     .cloned();
-                let tenant = begins_a_call(&request).then_some(self.tenant);
+                let tenant = request.begins_a_call().then_some(self.tenant);
                 let link = &mut self.link;
                 Some(match (user, tenant) {
                     (Some(user), _) => {
@@ -169,12 +165,6 @@ impl Outside for View<'_> {
         }
         self.link.event(event);
     }
-}
-
-/// An INVITE outside a dialog, RFC 3261 §13.
-fn begins_a_call(request: &Request) -> bool {
-    let is_in_dialog = || request.headers.to().is_ok_and(|to| to.tag().is_some());
-    request.method == Method::Invite && !is_in_dialog()
 }
 
 /// RFC 3261 §8.1.1.6.

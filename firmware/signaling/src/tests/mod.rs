@@ -8,6 +8,7 @@ mod devices;
 mod emergency;
 mod guarding;
 mod mw;
+mod mw_routes;
 mod on_behalf;
 mod reaching;
 mod referral;

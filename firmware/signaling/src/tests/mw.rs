@@ -25,7 +25,7 @@ pub(super) fn mw() -> MwConfig {
     }
 }
 
-fn world_with(mw: MwConfig) -> World {
+pub(super) fn world_with(mw: MwConfig) -> World {
     let mut world = World::with(|config| config.tenants[0].profile = Profile::Mw(Box::new(mw)));
     // What is asked for at the start is given with the first input.
     world.open(99);

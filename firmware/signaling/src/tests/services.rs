@@ -7,7 +7,7 @@ use super::world::{Asked, CORE, World};
 use crate::message::{HeaderName, Method, Request, Response};
 
 /// A request of a browser outside calls.
-fn from_browser(method: &str, target: &str, n: u32, more: &str, body: &str) -> String {
+pub(super) fn from_browser(method: &str, target: &str, n: u32, more: &str, body: &str) -> String {
     let more = if more.is_empty() {
         String::new()
     } else {
@@ -92,7 +92,7 @@ fn a_message_of_the_core_reaches_the_browser() {
 }
 
 /// A browser's answer.
-fn answer(request: &Request, status: &str, more: &str) -> String {
+pub(super) fn answer(request: &Request, status: &str, more: &str) -> String {
     let text = |name| request.headers.text(&name).unwrap();
     let tag = match request.headers.to().unwrap().tag() {
         Some(_) => "",
