@@ -28,6 +28,9 @@ impl Signaling {
         if method.is_some_and(|method| !method.eq_ignore_ascii_case("INVITE")) {
             return Err(malformed());
         }
+        if !matches!(target.uri, Uri::Sip(_) | Uri::Tel(_)) {
+            return Err(Rejection::UnsupportedScheme);
+        }
         let replaces = sip.and_then(|uri| uri.header("Replaces"));
         let replaces = match replaces.as_deref().map(parse_replaces) {
             Some(None) => return Err(malformed()),

@@ -170,3 +170,25 @@ fn somebody_beyond_the_core_takes_a_call_over() {
     world.core(1, &invite(&known, "x2"));
     assert_eq!(world.core_request().request.method, Method::Bye);
 }
+
+#[test]
+fn the_core_refers_a_browser_to_nothing_but_a_telephone() {
+    let mut world = World::with(|config| config.tenants[0].services.refer_from_ims = true);
+    log_in(&mut world, 1, "alice");
+    let (asked, _) = call(&mut world, 1, "alice");
+    for (n, (target, status)) in [
+        ("<http://www.example.com/>", 416),
+        ("<sip:dora@ims.test;method=BYE>", 400),
+        ("<sip:dora@ims.test?Replaces=nothing>", 400),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.forget();
+        let refer_to = format!("Refer-To: {target}\nContent-Length");
+        let number = 20 + u32::try_from(n).unwrap();
+        let refer = from_core("REFER", &asked, number).replacen("Content-Length", &refer_to, 1);
+        world.core(1, &refer);
+        assert_eq!(world.core_response().status.code(), status, "{target}");
+    }
+}
