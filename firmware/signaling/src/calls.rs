@@ -300,9 +300,8 @@ impl Signaling {
         let uri = self.outward(binding.tenant(), dialled(&invite.uri)?);
         let mut headers = Headers::new();
         self.pass_replaces(binding.tenant(), invite, &mut headers)?;
-        let is_anonymous = is_anonymous(wish);
         let is_refused = profile.foreign_identity() == ForeignIdentity::Refuse;
-        if is_refused && !is_anonymous && !binding.owns(wish) {
+        if is_refused && !is_anonymous(wish) && !binding.owns(wish) {
             return Err(Rejection::NotYours);
         }
         let preferred = NameAddr::new(identity.clone());
@@ -318,8 +317,7 @@ impl Signaling {
         if let Some(name) = name {
             headers.push(name, preferred.to_string());
         }
-        let is_hidden = is_anonymous && *profile != Profile::Gm;
-        let from = match NameAddr::parse(ANONYMOUS).filter(|_| is_hidden) {
+        let from = match NameAddr::parse(ANONYMOUS).filter(|_| is_anonymous(&from.uri)) {
             Some(anonymous) => anonymous,
             None => NameAddr {
                 display: from.display,

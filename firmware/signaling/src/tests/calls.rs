@@ -223,6 +223,27 @@ fn a_browser_calls_as_nobody_but_itself_and_shows_nothing_of_itself() {
 }
 
 #[test]
+fn a_caller_who_wants_to_be_anonymous_is_known_to_the_core_alone() {
+    let mut world = World::new();
+    log_in(&mut world, 1, "alice");
+    world.forget();
+    let anonymous = invite("alice", "b1").replace(
+        "From: \"Alice\" <sip:alice@ims.test>",
+        "Privacy: id\r\nP-Preferred-Identity: <sip:alice@ims.test>\r\n\
+         From: \"Anonymous\" <sip:anonymous@anonymous.invalid>",
+    );
+    world.browser(1, &anonymous);
+    let asked = world.core_request().request;
+    let header = |name| asked.headers.text(&name).unwrap();
+    assert!(header(HeaderName::From).contains("<sip:anonymous@anonymous.invalid>"));
+    assert_eq!(header(HeaderName::Privacy), "id");
+    assert_eq!(
+        header(HeaderName::PPreferredIdentity),
+        "<sip:alice@ims.test>"
+    );
+}
+
+#[test]
 fn a_call_ends_with_nothing_left_but_the_registration() {
     let mut world = World::new();
     log_in(&mut world, 1, "alice");

@@ -336,6 +336,33 @@ fn who_wants_to_be_somebody_else_is_refused_where_the_operator_says_so() {
         "<sip:alice@ims.test>",
         "the core knows him"
     );
+
+    // Browsers say beside it who they are.
+    let named = anonymous
+        .replace(
+            "Privacy: id",
+            "Privacy: id\r\nP-Preferred-Identity: <sip:alice@ims.test>",
+        )
+        .replace("b2", "b3");
+    world.forget();
+    world.browser(1, &named);
+    let asked = world.core_request();
+    assert!(header(&asked, &HeaderName::From).contains("anonymous@anonymous.invalid"));
+    let boss = named
+        .replace(
+            "P-Preferred-Identity: <sip:alice",
+            "P-Preferred-Identity: <sip:boss",
+        )
+        .replace("b3", "b4");
+    world.forget();
+    world.browser(1, &boss);
+    let refused = loop {
+        let response = world.browser_response(1);
+        if response.status.is_final() {
+            break response;
+        }
+    };
+    assert_eq!(refused.status.code(), 403);
 }
 
 #[test]
