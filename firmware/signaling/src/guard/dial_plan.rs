@@ -9,15 +9,15 @@ use crate::message::{SipUri, Uri};
 pub struct DialPlan {
     /// The operator's own rules; the first that fits decides.
     pub rules: Vec<Rule>,
-    /// The country calling code of home, digits only. Without it every number with
-    /// a country code is abroad.
+    /// The country calling code of home, digits only. Without it no number is known to be
+    /// abroad.
     pub country_code: Option<String>,
     /// What is dialled before a country code instead of `+`.
     pub international_prefix: String,
     /// What is dialled at home before an area code, and is left out after the country
     /// code; empty where there is none, as in Italy.
     pub national_prefix: String,
-    /// Whether other countries may be called.
+    /// Whether other countries may be called; says nothing without `country_code`.
     pub international: bool,
     /// Whether numbers that cost extra may be called.
     pub premium: bool,
@@ -170,7 +170,7 @@ impl DialPlan {
     /// Whether a full number (without its `+`) is in another country.
     fn is_abroad(&self, full: &str) -> bool {
         let Some(code) = self.country_code.as_deref() else {
-            return true;
+            return false;
         };
         match full.strip_prefix(code) {
             None => true,
@@ -350,17 +350,18 @@ mod tests {
     }
 
     #[test]
-    fn without_a_country_code_every_full_number_is_abroad() {
+    fn without_a_country_code_nothing_is_abroad_but_dear_numbers_stay_barred() {
         let nowhere = DialPlan::default();
-        assert_eq!(check(&nowhere, "tel:+49301234567"), ABROAD);
-        assert_eq!(check(&nowhere, "sip:0049301234567@ims.test"), ABROAD);
+        assert_eq!(check(&nowhere, "tel:+49301234567"), OK);
+        assert_eq!(check(&nowhere, "sip:0049301234567@ims.test"), OK);
         assert_eq!(check(&nowhere, "sip:0301234567@ims.test"), OK);
-        let open = DialPlan {
-            international: true,
+        assert_eq!(check(&nowhere, "tel:+499001234567"), PREMIUM);
+        assert_eq!(check(&nowhere, "sip:00881612345678@ims.test"), PREMIUM);
+        let ruled = DialPlan {
+            rules: Rule::parse("deny +252*").into_iter().collect(),
             ..DialPlan::default()
         };
-        assert_eq!(check(&open, "tel:+49301234567"), OK);
-        assert_eq!(check(&open, "tel:+499001234567"), PREMIUM);
+        assert_eq!(check(&ruled, "tel:+252612345678"), Err(Barred::Rule(1)));
     }
 
     #[test]
