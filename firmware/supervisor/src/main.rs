@@ -2,6 +2,7 @@
 //! runs, and leaves cleanly.
 
 mod config;
+mod crash;
 mod credentials;
 #[cfg(feature = "lab")]
 mod demo;
@@ -75,7 +76,10 @@ fn main() -> ExitCode {
         Verb::Run { config } => load(&config).and_then(|config| {
             run::to_completion(config, run::Page::default(), run::Wish::Reload, |_| {})
         }),
-        Verb::Credentials(verb) => credentials::run(verb),
+        Verb::Credentials(verb) => {
+            crash::keep_secrets();
+            credentials::run(verb)
+        }
         Verb::Media { config } => {
             load(&config).and_then(|config| media_plane::to_completion(&config))
         }

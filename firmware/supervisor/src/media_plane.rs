@@ -21,7 +21,7 @@ use crate::health::Health;
 use crate::media_task::{self, MediaTask, Request};
 use crate::run::{QUEUED_IQ, Signals, Wish, fresh_seed, ims_address, look_at_file_limit, workers};
 use crate::supervisor::keep_running;
-use crate::{memory, notify};
+use crate::{crash, memory, notify};
 
 /// Runs the media plane until SIGTERM or SIGINT.
 pub(crate) fn to_completion(config: &Config) -> anyhow::Result<()> {
@@ -29,6 +29,9 @@ pub(crate) fn to_completion(config: &Config) -> anyhow::Result<()> {
         bail!("[media] apart: is false, so the gateway runs its media itself; set it to true");
     }
     crate::log::start(&config.log)?;
+    if !config.log.crash_details {
+        crash::keep_secrets();
+    }
     look_at_file_limit(4 * config.media.calls_per_worker * config.media.worker_count());
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -22,6 +22,7 @@ use transport::websocket::{self, Access, Listen};
 use transport::{endpoint, rtp};
 
 use crate::config::{Config, Credentials, Issuer, Tenant};
+use crate::crash;
 use crate::credentials::{self, Service, StoreError};
 use crate::health::Health;
 use crate::media_link::{self, MediaLink};
@@ -57,6 +58,9 @@ pub(crate) fn to_completion(
     up: impl FnOnce(&Started),
 ) -> anyhow::Result<()> {
     crate::log::start(&config.log)?;
+    if !config.log.crash_details {
+        crash::keep_secrets();
+    }
     let wanted = 3 * config.limits.flows + 4 * config.calls.count;
     look_at_file_limit(wanted);
     tokio::runtime::Builder::new_multi_thread()

@@ -30,7 +30,9 @@ where
         let failure = match task.join().await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
-            Err(panic) => anyhow!("{panic}"),
+            // Its message may quote what came from a network.
+            Err(error) if error.is_panic() => anyhow!("it panicked"),
+            Err(_) => anyhow!("it was taken down"),
         };
         tracing::error!(
             service = name,

@@ -21,6 +21,10 @@ section! {
     /// "text", "json", "journal", or "auto": journal under systemd, text on a terminal,
     /// else json.
     format: LogFormat = LogFormat::Auto,
+    /// Whether a crash may tell all it knows: an image of the memory (core dump), where the system
+    /// writes one, and the words of a panic. Both may hold passwords and tokens: for
+    /// developers alone.
+    crash_details: bool = false,
 }
 
 section! {
