@@ -162,6 +162,12 @@ impl Signaling {
         self.registrations.of_identity(identity).len()
     }
 
+    /// Whether somebody is registered on a connection.
+    #[must_use]
+    pub fn is_user(&self, flow: FlowId) -> bool {
+        self.flows.is_registered(flow)
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -209,7 +209,8 @@ impl<'a> Shell<'a> {
                     is_secure,
                 })
             }
-            Arrival::Message { flow, bytes } => self
+            // Its place is free as soon as it is taken.
+            Arrival::Message { flow, bytes, .. } => self
                 .flows
                 .contains_key(&flow)
                 .then_some(Input::FlowMessage { flow, bytes }),
@@ -322,6 +323,8 @@ impl<'a> Shell<'a> {
 
     fn send_to_flow(&mut self, flow: FlowId, bytes: Bytes) -> Option<Input> {
         let sender = self.flows.get(&flow)?;
+        // Whoever is registered hears so, and whoever is not any more.
+        sender.set_user(self.signaling.is_user(flow));
         if sender.send(bytes).is_ok() {
             return None;
         }

@@ -67,6 +67,9 @@ iq::counters! {
         pub endings: Counts<{ Ending::ALL.len() }>,
         /// WebSocket messages received.
         pub messages_received: Count,
+        /// Of those, the ones of connections that nobody is registered on and that waited for a
+        /// place.
+        pub strangers_waited: Count,
         /// WebSocket messages sent.
         pub messages_sent: Count,
         /// Pings sent.

@@ -2,7 +2,7 @@
 //! (RFC 7118 §5); silence is broken by pings; a reader that is too slow is dropped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ use iq::Private;
 use signaling::FlowId;
 use signaling::auth::{Token, TokenRefusal};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -56,6 +56,8 @@ pub enum Arrival {
         flow: FlowId,
         /// Its content.
         bytes: Bytes,
+        /// The place that a stranger's message takes; dropping it lets the next stranger's come.
+        place: Option<OwnedSemaphorePermit>,
     },
     /// The flow is gone.
     Closed {
@@ -78,6 +80,30 @@ pub struct Keepalive {
 pub struct FlowSender {
     queue: mpsc::Sender<ToFlow>,
     octets: Arc<AtomicUsize>,
+    is_user: Arc<AtomicBool>,
+}
+
+/// The places that messages of strangers take while they wait to be looked at. Users do not wait
+/// behind more strangers than there are places, and strangers get a place in turn, each flow
+/// one at a time, whoever sends how fast: who wants to log in is not lost among them.
+#[derive(Clone, Debug)]
+pub(crate) struct Strangers(Arc<Semaphore>);
+
+impl Strangers {
+    /// Waits for a place.
+    async fn place(&self, counters: &AccessCounters) -> Option<OwnedSemaphorePermit> {
+        let places = Arc::clone(&self.0);
+        if places.available_permits() == 0 {
+            counters.strangers_waited.add_one();
+        }
+        places.acquire_owned().await.ok()
+    }
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Strangers(Arc::new(Semaphore::new(STRANGERS_WAITING)))
+    }
 }
 
 /// The reader does not keep up, or is gone.
@@ -95,18 +121,24 @@ enum ToFlow {
 pub(crate) struct Queue {
     messages: mpsc::Receiver<ToFlow>,
     octets: Arc<AtomicUsize>,
+    is_user: Arc<AtomicBool>,
+    strangers: Strangers,
 }
 
-pub(crate) fn queue() -> (FlowSender, Queue) {
+pub(crate) fn queue(strangers: &Strangers) -> (FlowSender, Queue) {
     let (sender, messages) = mpsc::channel(QUEUED_MESSAGES);
     let octets = Arc::new(AtomicUsize::new(0));
+    let is_user = Arc::new(AtomicBool::new(false));
     let queue = Queue {
         messages,
         octets: Arc::clone(&octets),
+        is_user: Arc::clone(&is_user),
+        strangers: strangers.clone(),
     };
     let sender = FlowSender {
         queue: sender,
         octets,
+        is_user,
     };
     (sender, queue)
 }
@@ -123,6 +155,11 @@ impl FlowSender {
             .map_err(|_| Clogged)?;
         self.octets.fetch_add(len, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Says whether somebody is registered on the flow; until then it is a stranger's.
+    pub fn set_user(&self, is_user: bool) {
+        self.is_user.store(is_user, Ordering::Relaxed);
     }
 
     /// Closes the flow after what is queued, with a close code of RFC 6455 §7.4.
@@ -286,7 +323,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<'_, S> {
         };
         self.counters.messages_received.add_one();
         let flow = self.id;
-        let _ = arrivals.send(Arrival::Message { flow, bytes }).await;
+        let is_user = self.queue.is_user.load(Ordering::Relaxed);
+        let place = match is_user {
+            true => None,
+            // Not reading on meanwhile slows the sender down.
+            false => self.queue.strangers.place(self.counters).await,
+        };
+        let message = Arrival::Message { flow, bytes, place };
+        let _ = arrivals.send(message).await;
     }
 
     /// Text if the browser speaks text and the message is, else binary.
@@ -360,6 +404,8 @@ fn web_socket_config() -> WebSocketConfig {
         .max_frame_size(Some(MAX_MESSAGE))
 }
 
+/// Messages of strangers that wait to be looked at, of all flows together.
+const STRANGERS_WAITING: usize = 64;
 /// A browser's longest offer is some 8 KiB.
 const MAX_MESSAGE: usize = 64 * 1024;
 /// Held by each flow all its life.

@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admission::{Admission, Limits, Place};
 use crate::counters::AccessCounters;
-use crate::flow::{self, Arrival, Keepalive};
+use crate::flow::{self, Arrival, Keepalive, Strangers};
 use crate::http::{self, Credential, Decision, Head, PageRequest, Policy, Refusal};
 use crate::pulse::Pulse;
 use crate::web_root::WebRoot;
@@ -88,6 +88,7 @@ struct Shared {
     admission: Admission,
     handshakes: Semaphore,
     arrivals: mpsc::Sender<Arrival>,
+    strangers: Strangers,
     next_flow: Arc<AtomicU64>,
     counters: Arc<AccessCounters>,
 }
@@ -131,6 +132,7 @@ impl Access {
                 handshakes: Semaphore::new(HANDSHAKES_AT_ONCE),
                 settings,
                 arrivals,
+                strangers: Strangers::default(),
                 next_flow,
                 counters,
             }),
@@ -383,7 +385,7 @@ impl Shared {
     {
         let _place = upgraded.place;
         let id = FlowId(self.next_flow.fetch_add(1, Ordering::Relaxed));
-        let (sender, queue) = flow::queue();
+        let (sender, queue) = flow::queue(&self.strangers);
         let opened = Arrival::Opened {
             flow: id,
             remote: Private::new(remote),

@@ -331,6 +331,36 @@ async fn a_browser_that_does_not_read_is_dropped_and_costs_nobody_else_anything(
 }
 
 #[tokio::test]
+async fn users_do_not_wait_behind_strangers_and_each_stranger_has_his_turn() {
+    let mut gateway = start(settings());
+    let (mut flooder, _kept) = gateway.flow().await;
+    let (mut newcomer, _kept) = gateway.flow().await;
+    let (mut user, sender) = gateway.flow().await;
+    sender.set_user(true);
+    for _ in 0..200 {
+        flooder.send(Message::text("flood")).await.unwrap();
+    }
+    // Nobody looks at them: they hold their places.
+    let mut held = Vec::new();
+    while let Ok(arrival) = timeout(Duration::from_millis(300), gateway.arrivals.recv()).await {
+        held.push(arrival.unwrap());
+    }
+    assert_eq!(held.len(), 64);
+    newcomer.send(Message::text("newcomer")).await.unwrap();
+    user.send(Message::text("user")).await.unwrap();
+    assert_eq!(gateway.next_message().await, "user");
+    assert!(gateway.arrivals.try_recv().is_err());
+
+    held.pop();
+    let next = gateway.next().await;
+    assert!(matches!(&next, Arrival::Message { bytes, .. } if bytes == "flood"));
+    held.pop();
+    // However fast the other one sends.
+    assert_eq!(gateway.next_message().await, "newcomer");
+    assert!(gateway.counters.strangers_waited.value() >= 2);
+}
+
+#[tokio::test]
 async fn the_box_says_why_it_closes_and_hears_a_browser_close() {
     let mut gateway = start(settings());
     let (mut socket, sender) = gateway.flow().await;

@@ -46,6 +46,7 @@ pub(crate) async fn run(binary: &Path, folder: &Path, users: usize, calls: usize
     let before = figures(&gateway).await?;
     let start = Instant::now();
     let mut flooded = serve(&mut browsers, calls, &identity, calls).await?;
+    let mut log_ins = log_in(gateway.web, NEWCOMERS).await?;
     let seconds = start.elapsed().as_secs_f64();
     let after = figures(&gateway).await?;
     let flooded_kib = gateway.resident_kib();
@@ -71,6 +72,11 @@ pub(crate) async fn run(binary: &Path, folder: &Path, users: usize, calls: usize
         rate(|it| it.opened),
         rate(|it| it.messages),
         rate(|it| it.refused)
+    );
+    let [median, worst] =
+        [50, 99].map(|percent| percentile(&mut log_ins, percent).as_secs_f64() * 1e3);
+    println!(
+        "{NEWCOMERS} of {NEWCOMERS} new users logged in during the flood: p50 {median:.1} ms, p99 {worst:.1} ms"
     );
     println!("{calls} of {calls} calls of registered users were answered during the flood");
     if after.opened <= before.opened || after.refused <= before.refused {
@@ -100,6 +106,20 @@ async fn serve(
         let call = call.with_context(|| format!("call {n} of a registered user"))?;
         times.push(call.answer_arrived - call.invite_left);
         browser.hang_up(&call).await?;
+    }
+    Ok(times)
+}
+
+/// New users log in, one after the other; how long each took.
+async fn log_in(web: SocketAddr, count: usize) -> Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for n in 0..count {
+        let start = Instant::now();
+        let browser = Browser::open(web, DOMAIN, &format!("newcomer{n}")).await;
+        let mut browser = browser.with_context(|| format!("connection of newcomer {n}"))?;
+        let registered = browser.register(600).await;
+        registered.with_context(|| format!("log-in of newcomer {n}"))?;
+        times.push(start.elapsed());
     }
     Ok(times)
 }
@@ -191,6 +211,8 @@ const SOURCES: u8 = 64;
 const COME_BACK: Duration = Duration::from_millis(20);
 /// How long the flood runs before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(3);
+/// Who logs in while the flood goes on.
+const NEWCOMERS: usize = 50;
 /// What a flood may take.
 const GROWN_KIB: u64 = 32 * 1024;
 /// The browsers of the test share one address.
