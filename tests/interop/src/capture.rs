@@ -1,12 +1,12 @@
 //! What went over the wire in one case, read by tshark and never by our own parsers: the ladder of
 //! both legs, leaks from one side to the other, the audio of one direction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -36,9 +36,26 @@ impl Capture {
 
     /// Ends the capture.
     pub fn stop(&mut self) {
-        // Packets on their way through the kernel's ring still count.
-        std::thread::sleep(Duration::from_millis(150));
-        self.child.stop(Duration::from_secs(2));
+        if self.child.is_running() {
+            self.wait_until_all_is_written();
+            self.child.stop(Duration::from_secs(2));
+        }
+    }
+
+    /// On a busy machine dumpcap may be seconds behind what is in the kernel's ring: a last packet of
+    /// ours tells when it has come to the end.
+    fn wait_until_all_is_written(&self) {
+        let last = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|socket| socket.send_to(LAST, (Ipv4Addr::LOCALHOST, DISCARD)));
+        let started = Instant::now();
+        while last.is_ok() && started.elapsed() < LONGEST_BEHIND {
+            let written = fs::read(&self.file).unwrap_or_default();
+            let tail = &written[written.len().saturating_sub(TAIL)..];
+            if tail.windows(LAST.len()).any(|window| window == LAST) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Where it is.
@@ -165,6 +182,14 @@ impl Capture {
         Ok(fields)
     }
 
+    /// What a field holds in the packets that match a display filter, each value once.
+    pub fn values(&self, filter: &str, field: &str) -> anyhow::Result<Vec<String>> {
+        let text = self.tshark(&["-Y", filter, "-T", "fields", "-e", field])?;
+        let values: BTreeSet<&str> = text.lines().map(str::trim).collect();
+        let values = values.into_iter().filter(|value| !value.is_empty());
+        Ok(values.map(str::to_owned).collect())
+    }
+
     /// How many packets match a display filter.
     pub fn count(&self, filter: &str) -> anyhow::Result<usize> {
         Ok(self.tshark(&["-Y", filter])?.lines().count())
@@ -206,7 +231,8 @@ fn find(text: &str, words: &'static [&'static str], side: &'static str, leaks: &
         {
             continue;
         }
-        let lower = line.to_lowercase();
+        // Who wants to be anonymous is nobody's host, RFC 3323 §4.1.1.3.
+        let lower = line.to_lowercase().replace("anonymous.invalid", "");
         if let Some(word) = words.iter().find(|word| lower.contains(**word)) {
             // One example of each is enough to see what happened.
             leaks
@@ -230,6 +256,14 @@ fn role(address: &str, is_gateway: bool) -> String {
     let known = roles.iter().find(|(known, _)| known.to_string() == address);
     known.map_or_else(|| address.to_owned(), |(_, role)| (*role).to_owned())
 }
+
+/// The content of the last packet, and where it goes: RFC 863.
+const LAST: &[u8] = b"the capture ends here";
+const DISCARD: u16 = 9;
+/// How far from the end of the file it may be, in bytes.
+const TAIL: usize = 1 << 20;
+/// How long dumpcap may take to come to the end.
+const LONGEST_BEHIND: Duration = Duration::from_secs(6);
 
 /// What belongs to the browser's side alone, in lower case.
 const TOWARDS_CORE: &[&str] = &[

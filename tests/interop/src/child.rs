@@ -1,6 +1,7 @@
 //! A server or telephone started by a test: what it prints goes to a file, and it ends with us.
 
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -86,6 +87,13 @@ impl Child {
             std::thread::sleep(Duration::from_millis(10));
         }
         true
+    }
+
+    /// Has it end badly (SIGABRT); says whether the kernel wrote an image of its memory.
+    pub fn abort(&mut self) -> anyhow::Result<bool> {
+        self.signal(libc::SIGABRT);
+        let status = self.process.wait().context("lost a child")?;
+        Ok(status.core_dumped())
     }
 
     /// Ends it at once.

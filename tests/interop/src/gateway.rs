@@ -192,6 +192,32 @@ impl Gateway {
         self.child.stop(limit)
     }
 
+    /// The largest image of its memory that it lets the system write, in bytes.
+    pub fn core_limit(&self) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/limits", self.child.id());
+        let limits = fs::read_to_string(&path).with_context(|| format!("no {path}"))?;
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max core file size"))
+            .context("no limit of core files")?;
+        let soft = line.split_whitespace().next().unwrap_or_default();
+        Ok(soft.parse().unwrap_or(u64::MAX))
+    }
+
+    /// Has it end badly; says whether the kernel wrote an image of its memory.
+    pub fn abort(&mut self) -> anyhow::Result<bool> {
+        self.child.abort()
+    }
+
+    /// Images of memory in its folder.
+    pub fn images(&self) -> anyhow::Result<Vec<String>> {
+        let entries = fs::read_dir(&self.folder).context("no folder of the gateway")?;
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        Ok(names.filter(|name| sweep::is_image(name)).collect())
+    }
+
     /// Keeps what `/metrics` says, for the sweep at the end of the run.
     pub fn keep_metrics(&mut self) {
         let Ok(text) = self.management("/metrics") else {
@@ -249,8 +275,11 @@ impl Gateway {
 }
 
 fn spawn(program: &Path, verb: &str, folder: &Path) -> anyhow::Result<Child> {
-    let mut command = Command::new(program);
+    // Nothing but the gateway itself forbids images of its memory.
+    let mut command = Command::new("prlimit");
     command
+        .arg("--core=unlimited")
+        .arg(program)
         .arg(verb)
         .arg("--config")
         .arg(folder.join("gatehouse.toml"))
@@ -329,7 +358,11 @@ fn configuration(folder: &Path, way: Way, apart: bool) -> String {
         ""
     };
     let way = match way {
-        Way::Gm | Way::GmByToken => format!("pcscf = \"pcscf.{}:5060\"", hss::DOMAIN),
+        Way::Gm | Way::GmByToken => format!(
+            "pcscf = \"pcscf.{}:5060\"
+refer_from_ims = true",
+            hss::DOMAIN
+        ),
         Way::Mw | Way::MwByToken => format!(
             "profile = \"mw\"\nicscf = \"icscf.{}:4060\"\nvisited_network = \"gw.{}\"",
             hss::DOMAIN,

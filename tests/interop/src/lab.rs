@@ -61,7 +61,14 @@ pub struct Stage<'a> {
 struct Expected {
     what: &'static str,
     filter: String,
-    count: usize,
+    count: Count,
+}
+
+/// How many packets there must be.
+#[derive(Clone, Copy, Debug)]
+enum Count {
+    AtLeast(usize),
+    None,
 }
 
 /// What a tab's `getStats` counts.
@@ -336,7 +343,16 @@ impl Stage<'_> {
         self.expected.push(Expected {
             what,
             filter: filter.into(),
-            count,
+            count: Count::AtLeast(count),
+        });
+    }
+
+    /// Demands that the capture hold no such packets at the end.
+    pub fn expect_none(&mut self, what: &'static str, filter: impl Into<String>) {
+        self.expected.push(Expected {
+            what,
+            filter: filter.into(),
+            count: Count::None,
         });
     }
 
@@ -419,8 +435,14 @@ impl Stage<'_> {
         } in &self.expected
         {
             let found = self.capture.count(filter)?;
-            if found < *count {
-                bail!("{what}: {found} of {count} packets of `{filter}` were captured");
+            match *count {
+                Count::AtLeast(count) if found < count => {
+                    bail!("{what}: {found} of {count} packets of `{filter}` were captured")
+                }
+                Count::None if found > 0 => {
+                    bail!("{what}: {found} packets of `{filter}` were captured")
+                }
+                Count::AtLeast(_) | Count::None => {}
             }
         }
         Ok(())

@@ -103,6 +103,11 @@ impl Telephone {
         self.command("resume", "")
     }
 
+    /// Refers the other side to somebody else.
+    pub fn transfer(&mut self, target: &str) -> anyhow::Result<()> {
+        self.command("transfer", target)
+    }
+
     /// Sends keys as RFC 4733 events.
     pub fn keys(&mut self, keys: &str) -> anyhow::Result<()> {
         self.command("sndcode", keys)

@@ -40,6 +40,11 @@ export class JsSipClient {
         report("incoming", { from: request.from.uri.toString(), offer: Boolean(request.body) });
       }
     });
+    agent.on("newMessage", ({ originator, message, request }) => {
+      if (originator !== "remote") return;
+      report("message", { from: request.from.uri.toString(), text: request.body });
+      message.accept();
+    });
     if (extraHeaders) agent.registrator().setExtraHeaders(extraHeaders);
     await new Promise((connected) => {
       agent.once("connected", connected);
@@ -83,12 +88,15 @@ export class JsSipClient {
     this.agent.stop();
   }
 
-  call(target) {
+  call(target, anonymous = false) {
     const { extraHeaders } = this.options;
-    this.adopt(this.agent.call(target, { mediaStream: this.microphone, pcConfig: { iceServers: [] }, extraHeaders }));
+    const options = { mediaStream: this.microphone, pcConfig: { iceServers: [] }, extraHeaders, anonymous };
+    this.adopt(this.agent.call(target, options));
   }
 
+  /// What is asked for goes on in this session; the one before it is kept for a transfer.
   adopt(session) {
+    this.previous = this.session;
     this.session = session;
     const { report } = this;
     if (session.connection) {
@@ -108,6 +116,11 @@ export class JsSipClient {
     session.on("hold", ({ originator }) => report("hold", { originator }));
     session.on("unhold", ({ originator }) => report("unhold", { originator }));
     session.on("reinvite", () => report("reinvite"));
+    session.on("refer", ({ request, accept }) => {
+      report("referred", { to: request.refer_to.uri.toString() });
+      const options = { mediaStream: this.microphone, pcConfig: { iceServers: [] } };
+      accept((referred) => this.adopt(referred), options);
+    });
     session.on("newDTMF", ({ originator, dtmf }) => {
       if (originator === "remote") report("dtmf", { tone: dtmf.tone });
     });
@@ -125,6 +138,11 @@ export class JsSipClient {
     this.session.terminate();
   }
 
+  /// Ends the call before this one.
+  hangupOther() {
+    this.previous.terminate();
+  }
+
   hold() {
     return this.session.hold();
   }
@@ -136,6 +154,55 @@ export class JsSipClient {
   dtmf(tones, how) {
     const transportType = how === "info" ? "INFO" : "RFC2833";
     this.session.sendDTMF(tones, { transportType, duration: 200, interToneGap: 200 });
+  }
+
+  /// Has the far end call somebody else.
+  refer(target) {
+    this.transfer(this.session, target);
+  }
+
+  /// Has the far end of the call before this one take this one over.
+  referToOther() {
+    this.transfer(this.previous, this.session.remote_identity.uri.toString(), this.session);
+  }
+
+  transfer(session, target, replaces) {
+    const { report } = this;
+    session.refer(target, {
+      replaces,
+      eventHandlers: {
+        requestSucceeded: ({ response }) => report("referAnswered", { status: response.status_code }),
+        requestFailed: ({ response }) => report("referAnswered", { status: response?.status_code ?? 0 }),
+        accepted: ({ status_line }) => report("transferred", { status: status_line.status_code }),
+        failed: ({ status_line }) => report("transferred", { status: status_line.status_code }),
+      },
+    });
+  }
+
+  message(target, text) {
+    const { report } = this;
+    this.agent.sendMessage(target, text, {
+      eventHandlers: {
+        succeeded: ({ response }) => report("messageAnswered", { status: response.status_code }),
+        failed: ({ response }) => report("messageAnswered", { status: response?.status_code ?? 0 }),
+      },
+    });
+  }
+
+  subscribe(target, event) {
+    const { report } = this;
+    this.subscriber = this.agent.subscribe(target, event, "application/simple-message-summary", {
+      expires: 600,
+      params: {},
+    });
+    this.subscriber.on("accepted", () => report("subscribed"));
+    this.subscriber.on("notify", (final, request, body) => report("notified", { final, text: body }));
+    this.subscriber.on("terminated", (code, reason) => report("unsubscribed", { code, reason }));
+    this.subscriber.subscribe();
+  }
+
+  unsubscribe() {
+    this.subscriber.terminate();
   }
 
   drop() {

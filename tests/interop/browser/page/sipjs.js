@@ -1,5 +1,15 @@
 // A client on SIP.js.
-import { Inviter, Registerer, RegistererState, SessionState, UserAgent, Web } from "sip.js";
+import {
+  Inviter,
+  Messager,
+  Registerer,
+  RegistererState,
+  SessionState,
+  Subscriber,
+  SubscriptionState,
+  UserAgent,
+  Web,
+} from "sip.js";
 
 export class SipJsClient {
   constructor(options, { microphone, listen, report }) {
@@ -38,6 +48,11 @@ export class SipJsClient {
         onDisconnect: (error) => {
           this.report("disconnected");
           if (error) this.reconnect();
+        },
+        onMessage: (message) => {
+          const { request } = message;
+          this.report("message", { from: request.from.uri.toString(), text: request.body });
+          message.accept();
         },
         onInvite: (invitation) => {
           this.adopt(invitation);
@@ -90,8 +105,9 @@ export class SipJsClient {
     return this.agent.stop();
   }
 
-  async call(target) {
+  async call(target, anonymous = false) {
     const inviter = new Inviter(this.agent, UserAgent.makeURI(target), {
+      anonymous,
       earlyMedia: true,
       extraHeaders: this.authorization,
     });
@@ -111,7 +127,9 @@ export class SipJsClient {
     this.failed = true;
   }
 
+  /// What is asked for goes on in this session; the one before it is kept for a transfer.
   adopt(session) {
+    this.previous = this.session;
     this.session = session;
     this.failed = false;
     this.isOutgoing = session instanceof Inviter;
@@ -126,6 +144,13 @@ export class SipJsClient {
         const tone = /Signal\s*=\s*(\S)/i.exec(info.request.body)?.[1];
         info.accept();
         if (tone) this.report("dtmf", { tone });
+      },
+      onRefer: async (referral) => {
+        this.report("referred", { to: referral.referTo.uri.toString() });
+        await referral.accept();
+        const inviter = referral.makeInviter({ earlyMedia: true });
+        this.adopt(inviter);
+        await inviter.invite();
       },
       onBye: (bye) => {
         bye.accept();
@@ -173,6 +198,11 @@ export class SipJsClient {
     return this.isOutgoing ? this.session.cancel() : this.session.reject();
   }
 
+  /// Ends the call before this one.
+  hangupOther() {
+    return this.previous.bye();
+  }
+
   hold() {
     return this.setHold(true);
   }
@@ -207,6 +237,55 @@ export class SipJsClient {
     } else {
       this.session.sessionDescriptionHandler.sendDtmf(tones, { duration: 200, interToneGap: 200 });
     }
+  }
+
+  /// Has the far end call somebody else.
+  refer(target) {
+    return this.transfer(this.session, UserAgent.makeURI(target));
+  }
+
+  /// Has the far end of the call before this one take this one over.
+  referToOther() {
+    return this.transfer(this.previous, this.session);
+  }
+
+  async transfer(session, target) {
+    const answered = ({ message }) => this.report("referAnswered", { status: message.statusCode });
+    await session.refer(target, {
+      requestDelegate: { onAccept: answered, onReject: answered },
+      onNotify: (notification) => {
+        const status = Number(/^SIP\/2\.0 (\d+)/.exec(notification.request.body)?.[1]);
+        notification.accept();
+        if (status >= 200) this.report("transferred", { status });
+      },
+    });
+  }
+
+  message(target, text) {
+    const answered = ({ message }) => this.report("messageAnswered", { status: message.statusCode });
+    const messager = new Messager(this.agent, UserAgent.makeURI(target), text, "text/plain");
+    return messager.message({ requestDelegate: { onAccept: answered, onReject: answered } });
+  }
+
+  subscribe(target, event) {
+    this.subscriber = new Subscriber(this.agent, UserAgent.makeURI(target), event, { expires: 600 });
+    this.subscriber.delegate = {
+      onNotify: (notification) => {
+        const { request } = notification;
+        notification.accept();
+        const final = /terminated/.test(request.getHeader("Subscription-State"));
+        this.report("notified", { final, text: request.body });
+      },
+    };
+    this.subscriber.stateChange.addListener((state) => {
+      if (state === SubscriptionState.Subscribed) this.report("subscribed");
+      if (state === SubscriptionState.Terminated) this.report("unsubscribed");
+    });
+    return this.subscriber.subscribe();
+  }
+
+  unsubscribe() {
+    return this.subscriber.unsubscribe();
   }
 
   drop() {

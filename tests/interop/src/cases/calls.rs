@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use serde_json::json;
 
 use crate::lab::{PATIENCE, Stage};
 use crate::network;
@@ -163,6 +164,27 @@ pub(super) fn reliable_provisional(stage: &mut Stage<'_>) -> anyhow::Result<()> 
     stage.tell("alice", "hangup")?;
     stage.wait("alice", "ended")?;
     script.finish(PATIENCE).context("the PRACK")
+}
+
+// Conforms: RFC 3323 §4.1.1.3 | Who wants to be anonymous is so to whom he calls, and known to the core.
+pub(super) fn anonymous(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let mut dora = stage.telephone("dora", DORA, Answer::Automatic)?;
+    stage.register("alice")?;
+    let details = json!({ "target": stage.address("dora"), "anonymous": true });
+    stage.lab.browser.ask("alice", "call", details)?;
+    stage.wait("alice", "confirmed")?;
+    let call = dora.wait("CALL_ESTABLISHED", PATIENCE)?;
+    ensure!(
+        call["peeruri"] == "sip:anonymous@anonymous.invalid",
+        "{call}"
+    );
+    talk(stage, &dora)?;
+    stage.tell("alice", "hangup")?;
+    dora.wait("CALL_CLOSED", PATIENCE)?;
+    let asserted = "sip.Method == \"INVITE\" && sip.from.host == \"anonymous.invalid\" && \
+                    sip.Privacy && sip.P-Asserted-Identity contains \"alice\"";
+    stage.expect("the core knows the caller", asserted, 1);
+    Ok(())
 }
 
 /// Alice has called Dora, and they hear each other.

@@ -2,16 +2,20 @@
 
 mod calls;
 mod core;
+mod crash;
 mod dialogs;
+mod early;
 mod evil;
 mod failures;
 mod identity;
 mod ipsec;
+mod messages;
 mod mw;
 mod network;
 mod registration;
 mod token_logins;
 mod trace;
+mod transfers;
 
 use std::path::Path;
 
@@ -161,6 +165,20 @@ pub const GROUPS: &[Group] = &[
         cases: TOKEN_CALL_CASES,
     },
     Group {
+        name: "services-jssip",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::Gm,
+        cases: SERVICE_CASES,
+    },
+    Group {
+        name: "services-sipjs",
+        lane: Lane::Ims,
+        client: "sipjs",
+        way: Way::Gm,
+        cases: SERVICE_CASES,
+    },
+    Group {
         name: "planes",
         lane: Lane::Ims,
         client: "jssip",
@@ -261,6 +279,54 @@ const MW_CASES: &[Case] = &[
         name: "hold-by-telephone",
         run: dialogs::hold_by_telephone,
     },
+    Case {
+        name: "offerless",
+        run: calls::offerless,
+    },
+    Case {
+        name: "reliable-provisional",
+        run: calls::reliable_provisional,
+    },
+    Case {
+        name: "forks",
+        run: early::forks,
+    },
+    Case {
+        name: "preconditions",
+        run: early::preconditions,
+    },
+    Case {
+        name: "anonymous",
+        run: calls::anonymous,
+    },
+    Case {
+        name: "message",
+        run: messages::message,
+    },
+    Case {
+        name: "message-between-browsers",
+        run: messages::browser_to_browser,
+    },
+    Case {
+        name: "subscription",
+        run: messages::subscription,
+    },
+    Case {
+        name: "refer-by-browser",
+        run: transfers::refer_by_browser,
+    },
+    Case {
+        name: "refer-forbidden",
+        run: transfers::refer_forbidden,
+    },
+    Case {
+        name: "attended-transfer",
+        run: transfers::attended,
+    },
+    Case {
+        name: "replaced",
+        run: transfers::replaced,
+    },
 ];
 
 /// What a user who logs in by token does, and what is refused him.
@@ -323,7 +389,55 @@ const TOKEN_CALL_CASES: &[Case] = &[
     },
 ];
 
-/// What a call lives through when media is a process of its own.
+/// What a call, a message and a subscription go through beyond the plain call.
+const SERVICE_CASES: &[Case] = &[
+    Case {
+        name: "forks",
+        run: early::forks,
+    },
+    Case {
+        name: "preconditions",
+        run: early::preconditions,
+    },
+    Case {
+        name: "anonymous",
+        run: calls::anonymous,
+    },
+    Case {
+        name: "message",
+        run: messages::message,
+    },
+    Case {
+        name: "message-between-browsers",
+        run: messages::browser_to_browser,
+    },
+    Case {
+        name: "subscription",
+        run: messages::subscription,
+    },
+    Case {
+        name: "refer-by-browser",
+        run: transfers::refer_by_browser,
+    },
+    Case {
+        name: "refer-by-telephone",
+        run: transfers::refer_by_telephone,
+    },
+    Case {
+        name: "refer-forbidden",
+        run: transfers::refer_forbidden,
+    },
+    Case {
+        name: "attended-transfer",
+        run: transfers::attended,
+    },
+    Case {
+        name: "replaced",
+        run: transfers::replaced,
+    },
+];
+
+/// What is left when the gateway's processes end badly.
 const PLANES_CASES: &[Case] = &[
     Case {
         name: "control-killed",
@@ -332,6 +446,10 @@ const PLANES_CASES: &[Case] = &[
     Case {
         name: "media-killed",
         run: network::media_killed,
+    },
+    Case {
+        name: "aborted",
+        run: crash::aborted,
     },
 ];
 

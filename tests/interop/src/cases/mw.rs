@@ -34,6 +34,13 @@ pub(super) fn trusted_node_refused(stage: &mut Stage<'_>) -> anyhow::Result<()> 
         trust(stage, stranger, "judy", planted, 403).with_context(|| planted.to_owned())?;
         ensure!(!stage.lab.ims.leaks().is_empty(), "not noticed: {planted}");
     }
+    stage.lab.ims.forget_leaks();
+    let anonymous = "X-Who: <sip:anonymous@anonymous.invalid>";
+    trust(stage, stranger, "judy", anonymous, 403).context("a stranger's word")?;
+    ensure!(
+        stage.lab.ims.leaks().is_empty(),
+        "taken for a leak: {anonymous}"
+    );
     ensure!(
         !stage.lab.ims.hss.is_registered("judy"),
         "registered nevertheless"
