@@ -33,6 +33,13 @@ impl Signaling {
         mut request: Request,
     ) -> Result<(), Rejection> {
         let leg = leg_of(peer);
+        if let Peer::Ims { endpoint, .. } = *peer {
+            let (registrations, link) = (&mut self.registrations, &mut self.link);
+            let taken = registrations.take_reg_notify(endpoint, tag, transaction, &request, link);
+            if let Some(taken) = taken {
+                return taken;
+            }
+        }
         let Some((session, binding)) = self.sessions.find(leg, tag) else {
             return self.take_in_subscription(transaction, peer, leg, tag, request);
         };

@@ -31,6 +31,14 @@ iq::counters! {
         /// Gauge: trunks whose peer does not hold the registration that it should.
         pub trunks_unregistered: u64,
 
+        /// NOTIFYs about users' registrations that the core sent.
+        pub reg_events: u64,
+        /// Subscriptions to users' registrations that the core did not take.
+        pub watches_refused: u64,
+        /// Registrations that the network ended by itself.
+        pub deregistered_by_network: u64,
+        /// Registrations that the network gave less time.
+        pub registrations_shortened: u64,
         /// REGISTERs of trunks that came to nothing.
         pub trunk_failures: u64,
         /// Connections that were opened.

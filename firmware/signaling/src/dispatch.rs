@@ -285,6 +285,10 @@ impl Signaling {
                 self.take_subscription_response(id, name, &response);
             }
             Heard::By(Owner::Exchange, name) => self.take_exchange_response(name, &response),
+            Heard::By(Owner::Watch(id), name) => {
+                let registrations = &mut self.registrations;
+                registrations.handle_watch_answer(id, name, Some(&response), link);
+            }
             Heard::By(Owner::Probe, _) | Heard::Nobody => {}
             Heard::Stray => link.counters.stray_responses += 1,
         }
@@ -307,6 +311,9 @@ impl Signaling {
                 self.take_subscription_failure(id, name, failure);
             }
             Heard::By(Owner::Exchange, name) => self.take_exchange_failure(name, failure),
+            Heard::By(Owner::Watch(id), name) => {
+                self.registrations.handle_watch_answer(id, name, None, link);
+            }
             Heard::By(Owner::Probe, _) | Heard::Nobody | Heard::Stray => {}
         }
     }
@@ -547,6 +554,8 @@ impl Signaling {
             Closing::Idle
             | Closing::BadTicket
             | Closing::Dismissed
+            | Closing::RegisterAgain
+            | Closing::RegisterLater
             | Closing::Full
             | Closing::Restart => {}
         }

@@ -251,6 +251,9 @@ pub enum DeregistrationCause {
     /// The core refused a refresh.
     #[error("the core refused the refresh")]
     Core,
+    /// The network ended it by itself.
+    #[error("ended by the network")]
+    Network,
     /// After a restart its port towards the IMS was not to be had again.
     #[error("its port towards the IMS is taken")]
     PortLost,

@@ -65,6 +65,10 @@ pub(crate) enum Closing {
     BadTicket,
     /// Its registration was ended, by the core or by the box.
     Dismissed,
+    /// The network ended its registration and wants it back at once.
+    RegisterAgain,
+    /// The same, later.
+    RegisterLater,
     /// No room for one more.
     Full,
     /// The box is stopping; the client should come back with jitter.
@@ -79,7 +83,7 @@ impl Closing {
             Closing::Full => 1013,
             Closing::Unauthenticated | Closing::Idle | Closing::BadTicket => 4001,
             Closing::Superseded => 4002,
-            Closing::Dismissed => 4003,
+            Closing::Dismissed | Closing::RegisterAgain | Closing::RegisterLater => 4003,
         }
     }
 
@@ -93,6 +97,8 @@ impl Closing {
             Closing::Superseded => "registered on another connection",
             Closing::BadTicket => "the ticket is not valid",
             Closing::Dismissed => "the registration was ended",
+            Closing::RegisterAgain => "the network asks to register again",
+            Closing::RegisterLater => "the network asks to register again later",
             Closing::Full => "too many connections",
             Closing::Restart => "the gateway restarts",
         }

@@ -25,7 +25,7 @@ use crate::output::Output;
 use crate::policy::Policies;
 use crate::reach::{Hop, Reach, Way};
 use crate::reaching::Spare;
-use crate::registration::{BindingId, ImsPath};
+use crate::registration::{BindingId, ImsPath, WatchId};
 use crate::subscription::SubscriptionId;
 use crate::transaction::{ClientTransactionId, Failure, Peer, ServerTransactionId, Transactions};
 
@@ -66,6 +66,8 @@ pub(crate) enum Owner {
     Binding(BindingId),
     Session(SessionId, Leg),
     Subscription(SubscriptionId),
+    /// The box's own subscription to a user's registrations.
+    Watch(WatchId),
     /// A request that leaves nothing behind but its answer.
     Exchange,
     /// The box itself: an OPTIONS that asks whether a server is there.

@@ -223,9 +223,10 @@ impl Link {
         // only an INVITE must be answered by the server itself (RFC 4320 §4.1).
         let is_its_silence = match (client.owner, failure) {
             (_, Failure::Overloaded) | (Owner::Binding(_) | Owner::Probe, _) => false,
-            (Owner::Session(..) | Owner::Subscription(_) | Owner::Exchange, failure) => {
-                failure == Failure::Transport || client.is_invite
-            }
+            (
+                Owner::Session(..) | Owner::Subscription(_) | Owner::Watch(_) | Owner::Exchange,
+                failure,
+            ) => failure == Failure::Transport || client.is_invite,
         };
         match client.hop {
             Some(hop) if client.owner == Owner::Probe => {

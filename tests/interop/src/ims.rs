@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::child::Child;
 use crate::dns::NameServer;
@@ -67,6 +67,19 @@ impl Ims {
     /// Whether all three still run.
     pub fn is_running(&mut self) -> bool {
         self.pcscf.is_running() && self.icscf.is_running() && self.scscf.is_running()
+    }
+
+    /// Has the S-CSCF's operator end a user's registration.
+    pub fn end_registration(&self, identity: &str) -> anyhow::Result<()> {
+        let socket = self.folder.join("scscf.ctl");
+        let output = Command::new("kamcmd")
+            .args(["-s", &format!("unix:{}", socket.display())])
+            .args(["regscscf.dereg_impu", identity])
+            .output()
+            .context("could not start kamcmd")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kamcmd: {}", said.trim());
+        Ok(())
     }
 
     /// What the CSCFs found that must not have come to them since they were last asked to forget,

@@ -20,6 +20,9 @@ pub struct MwConfig {
     /// Whether a browser hears early media only where P-Early-Media grants it (RFC 5009,
     /// TS 24.229 §5.2.7.2); else its own ringback tone.
     pub gates_early_media: bool,
+    /// Whether the box subscribes to what becomes of its users' registrations (RFC 3680,
+    /// TS 24.229 §5.2.3).
+    pub watches_registrations: bool,
 }
 
 impl MwConfig {
@@ -33,6 +36,7 @@ impl MwConfig {
             access_network: "IEEE-802.11".to_owned(),
             foreign_identity: ForeignIdentity::Replace,
             gates_early_media: true,
+            watches_registrations: true,
         }
     }
 

@@ -310,6 +310,7 @@ impl Registrations {
             binding.next_hop = Some(next_hop);
         }
         self.hold(id, flow, registered, granted, link);
+        self.watch(id, link);
     }
 
     /// Gives a registration that the core holds to this connection.

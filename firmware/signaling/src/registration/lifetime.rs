@@ -67,6 +67,7 @@ impl Registrations {
             self.wake(id, now, link);
             self.reschedule(id);
         }
+        self.refresh_watches(now, link);
         self.shared.handle_timeout(link);
         if self.leave_at.is_some_and(|at| at <= now) {
             self.leave_some(link);
@@ -291,6 +292,7 @@ impl Registrations {
         };
         self.touched.insert(id);
         self.trunk_ids.retain(|it| *it != id);
+        self.unwatch(id);
         self.tally.count(binding.counted, Kind::Unregistered);
         self.held[binding.tenant.0] -= 1;
         self.deadlines.set(id, None);

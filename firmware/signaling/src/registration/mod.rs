@@ -15,9 +15,11 @@ mod kept;
 mod lifetime;
 mod mw;
 mod on_behalf;
+mod reginfo;
 mod relay;
 mod shared;
 mod trunk;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +43,8 @@ use binding::{BindingKey, Instance, Kind};
 use house::Doorkeeper;
 pub(crate) use kept::KeptRegistration;
 use shared::SharedEndpoints;
+pub(crate) use watch::WatchId;
+use watch::Watches;
 
 /// Every registration of every browser.
 #[derive(Debug)]
@@ -53,6 +57,7 @@ pub struct Registrations {
     /// Those of trunks themselves.
     trunk_ids: Vec<BindingId>,
     door: Doorkeeper,
+    watches: Watches,
     shared: SharedEndpoints,
     /// The registrations that a connection has, or has tried for.
     by_flow: BTreeMap<FlowId, BTreeSet<BindingId>>,
@@ -123,6 +128,7 @@ impl Registrations {
             by_flow_name: BTreeMap::new(),
             trunk_ids: Vec::new(),
             door: Doorkeeper::default(),
+            watches: Watches::default(),
             shared,
             by_flow: BTreeMap::new(),
             held: vec![0; config.tenants.len()],
@@ -247,7 +253,9 @@ impl Registrations {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let next = self.deadlines.next();
         let shared = self.shared.poll_timeout();
-        [next, self.leave_at, shared].into_iter().flatten().min()
+        let watch = self.watches.poll_timeout();
+        let all = [next, self.leave_at, shared, watch];
+        all.into_iter().flatten().min()
     }
 
     /// Ports held towards the IMS.

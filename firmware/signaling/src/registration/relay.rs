@@ -61,6 +61,11 @@ impl Registrations {
             Ok(asked) => asked,
             Err(rejection) => return self.reject(&origin, None, rejection, link),
         };
+        let (who, now) = (&asked.key.identity, link.instant());
+        if let Some(wait) = self.watches.probation_of(who, now) {
+            let who = who.clone();
+            return self.reject(&origin, Some(&who), Rejection::too_fast(wait), link);
+        }
         if user.is_none() && link.config.tenant(asked.tenant).profile.trunk().is_some() {
             return self.ask_password((flow, source), origin, asked, link);
         }

@@ -12,6 +12,7 @@ mod mw_routes;
 mod on_behalf;
 mod reaching;
 mod referral;
+mod reg_event;
 mod registration;
 mod restart;
 mod restart_proven;

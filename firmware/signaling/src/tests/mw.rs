@@ -21,6 +21,7 @@ const BOX: &str = "pcscf.gw.test:6001";
 pub(super) fn mw() -> MwConfig {
     MwConfig {
         host: HostName::parse("pcscf.gw.test"),
+        watches_registrations: false,
         ..MwConfig::new("gw.test")
     }
 }

@@ -80,7 +80,10 @@ pub(super) fn world() -> World {
 /// A world in which the box is the P-CSCF.
 pub(super) fn mw_world() -> World {
     token_world(|config| {
-        config.tenants[0].profile = Profile::Mw(Box::new(MwConfig::new("gw.test")));
+        config.tenants[0].profile = Profile::Mw(Box::new(MwConfig {
+            watches_registrations: false,
+            ..MwConfig::new("gw.test")
+        }));
     })
 }
 

@@ -84,6 +84,10 @@ section! {
     /// Whether browsers hear early media only where the core grants it by P-Early-Media
     /// ("mw"); else they play their own ringback tone.
     early_media_by_grant: bool = true,
+    /// Whether the box subscribes to what becomes of its users' registrations ("mw"): one that
+    /// the network ends is then over at once, with its calls, and its browser is told
+    /// (WebSocket close code 4003).
+    reg_event: bool = true,
     /// Where the callers are, like "IT": says which numbers are emergency numbers, beside
     /// 112 and 911. Unset: those that a telephone without a card takes for such.
     emergency_country: Option<Country> = None,

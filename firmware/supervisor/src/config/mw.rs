@@ -140,6 +140,7 @@ impl Ims {
                     access_network: self.access_network.clone(),
                     foreign_identity: self.foreign_identity.0,
                     gates_early_media: self.early_media_by_grant,
+                    watches_registrations: self.reg_event,
                     ..MwConfig::new(&network.unwrap_or_default())
                 }))
             }

@@ -28,7 +28,7 @@ export class JsSipClient {
     });
     const { agent, report } = this;
     agent.on("connected", () => report("connected"));
-    agent.on("disconnected", () => report("disconnected"));
+    agent.on("disconnected", ({ code, reason }) => report("disconnected", { code, reason }));
     agent.on("registered", ({ response }) => report("registered", { status: response.status_code }));
     agent.on("unregistered", () => report("unregistered"));
     agent.on("registrationFailed", ({ response, cause }) =>

@@ -260,6 +260,10 @@ const MW_CASES: &[Case] = &[
         run: registration::deregister,
     },
     Case {
+        name: "ended-by-network",
+        run: registration::ended_by_network,
+    },
+    Case {
         name: "call-out",
         run: calls::call_out,
     },

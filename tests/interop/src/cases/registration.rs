@@ -28,6 +28,33 @@ pub(super) fn wrong_password(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The operator ends a registration while its user talks.
+pub(super) fn ended_by_network(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let mut dora = stage.telephone("dora", 600.0, Answer::Automatic)?;
+    stage.register("alice")?;
+    let started = std::time::Instant::now();
+    while stage
+        .lab
+        .gateway()?
+        .metric("gatehouse_signaling_reg_events_total")?
+        < Some(1.0)
+    {
+        ensure!(started.elapsed() < PATIENCE, "the S-CSCF sent no NOTIFY");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    stage.call("alice", "dora")?;
+    stage.wait("alice", "confirmed")?;
+    let identity = stage.address("alice");
+    stage.lab.ims.end_registration(&identity)?;
+    let closed = stage.wait("alice", "disconnected")?;
+    ensure!(closed["code"] == 4003, "{closed}");
+    dora.wait("CALL_CLOSED", PATIENCE)?;
+    let ended = "gatehouse_signaling_deregistered_by_network_total";
+    let ended = stage.lab.gateway()?.metric(ended)?;
+    ensure!(ended >= Some(1.0), "{ended:?}");
+    Ok(())
+}
+
 pub(super) fn deregister(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let mut dora = stage.telephone("dora", 600.0, Answer::Manual)?;
     stage.register("alice")?;
