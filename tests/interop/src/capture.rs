@@ -268,7 +268,10 @@ const LONGEST_BEHIND: Duration = Duration::from_secs(6);
 /// What belongs to the browser's side alone, in lower case.
 const TOWARDS_CORE: &[&str] = &[
     "bearer",
-    "eyj",
+    // A token begins so, whichever member its header has first: alg, typ or kid.
+    "eyjhbgci",
+    "eyj0exai",
+    "eyjrawqi",
     ".invalid",
     "transport=ws",
     "sip/2.0/ws",
