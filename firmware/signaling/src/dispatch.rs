@@ -523,6 +523,7 @@ impl Signaling {
                 self.sessions.end_of(binding, reason, link, registrations);
                 self.subscriptions.end_of(binding);
                 self.exchanges.forget(binding);
+                self.registrations.let_go(binding);
             }
             Change::Carries(flow, count) => {
                 self.flows.set_bindings(flow, count, self.link.instant());

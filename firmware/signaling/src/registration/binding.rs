@@ -188,6 +188,12 @@ impl Binding {
         self.registered().and(self.flow)
     }
 
+    /// The connection to its browser, which a registration that is over has until its calls have
+    /// said goodbye.
+    pub(crate) fn connection(&self) -> Option<FlowId> {
+        self.flow
+    }
+
     /// The port towards the IMS.
     #[must_use]
     pub fn endpoint(&self) -> EndpointId {

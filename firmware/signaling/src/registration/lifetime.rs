@@ -241,17 +241,22 @@ impl Registrations {
             .core_until
             .map_or(last_words, |at| at.max(last_words));
         binding.state = State::Lingering { until };
-        let flow = binding.flow.take();
         link.event(Event::Deregistered {
             endpoint: binding.endpoint,
             identity: binding.key.identity.clone(),
             cause,
         });
         self.changes.push_back(Change::Ended(id, cause));
-        if let Some(flow) = flow {
+        self.reschedule(id);
+    }
+
+    /// After the calls of a registration that is over have said goodbye to its browser.
+    pub(crate) fn let_go(&mut self, id: BindingId) {
+        let binding = self.table.get_mut(&id);
+        let over = binding.filter(|binding| matches!(binding.state, State::Lingering { .. }));
+        if let Some(flow) = over.and_then(|binding| binding.flow.take()) {
             self.tell_carried(flow);
         }
-        self.reschedule(id);
     }
 
     /// After an attempt came to nothing: a registration that never was goes away.

@@ -68,7 +68,7 @@ impl Outside for View<'_> {
     fn is_reachable(&self, leg: Leg) -> bool {
         let binding = self.binding();
         match leg {
-            Leg::Access => binding.and_then(Binding::flow).is_some(),
+            Leg::Access => binding.and_then(Binding::connection).is_some(),
             Leg::Ims => binding
                 .and_then(|it| it.ims_path(&self.link.config))
                 .is_some(),
@@ -86,7 +86,7 @@ impl Outside for View<'_> {
         let owner = Owner::Session(self.session, leg);
         match leg {
             Leg::Access => {
-                let flow = self.binding()?.flow()?;
+                let flow = self.binding()?.connection()?;
                 Some(self.link.send_to_flow(owner, flow, request))
             }
             Leg::Ims => {
@@ -116,7 +116,7 @@ impl Outside for View<'_> {
         if !request.headers.has(&HeaderName::MaxForwards) {
             request.headers.push(HeaderName::MaxForwards, MAX_FORWARDS);
         }
-        let flow = self.binding().and_then(Binding::flow);
+        let flow = self.binding().and_then(Binding::connection);
         let path = self.ims_path(&request);
         match (leg, flow, path) {
             (Leg::Access, Some(flow), _) => self.link.acknowledge_to_flow(flow, request),
