@@ -18,7 +18,8 @@ use crate::sdp::CodecPolicy;
 pub use mw::{ForeignIdentity, MwConfig};
 pub use services::{PreconditionPolicy, ServiceConfig};
 pub use tenant::{
-    Login, PrivateIdentityRule, Profile, RegistrationConfig, Tenant, TenantId, TokenLogin,
+    IpsecConfig, Login, PrivateIdentityRule, Profile, RegistrationConfig, Security, Tenant,
+    TenantId, TokenLogin,
 };
 pub use trunk::{CallerHeader, TrunkConfig, TrunkRegistration, UserNumber};
 

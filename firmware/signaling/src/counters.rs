@@ -89,6 +89,10 @@ iq::counters! {
 
         /// Challenges of the core that the box answered with stored credentials.
         pub challenges_answered: u64,
+        /// Sets of IPsec associations that were made.
+        pub security_agreements: u64,
+        /// REGISTERs that failed because there were none.
+        pub security_failures: u64,
         /// REGISTERs from browsers that were relayed.
         pub registers_relayed: u64,
         /// Challenges relayed to browsers.

@@ -39,7 +39,7 @@ pub(crate) fn send(
             }
             // Inside a dialog a request goes where the route set leads.
             let is_in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
-            let path = match is_in_dialog {
+            let path = match is_in_dialog && !binding.is_secured() {
                 true => {
                     let hop = link.reach.follow(binding.tenant(), path.hop(), &request);
                     path.to(hop)

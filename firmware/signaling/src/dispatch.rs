@@ -109,6 +109,10 @@ impl Signaling {
                         .handle_response(call, name, response, link, registrations);
                 }
             }
+            Input::SaInstalled { client, result } => {
+                let link = &mut self.link;
+                self.registrations.handle_installed(client, result, link);
+            }
             Input::Pressure(pressure) => self.link.guard.load.pressure = pressure,
             Input::Iq(reply) => {
                 self.sessions
@@ -188,6 +192,7 @@ impl Signaling {
                 breach: Breach::UntrustedSource,
             });
         }
+        self.registrations.handle_heard(endpoint, from, &self.link);
         let peer = Peer::Ims {
             endpoint,
             transport,
@@ -524,6 +529,11 @@ impl Signaling {
                 self.subscriptions.end_of(binding);
                 self.exchanges.forget(binding);
                 self.registrations.let_go(binding);
+            }
+            Change::Leaving(binding) => {
+                let (link, registrations) = (&mut self.link, &self.registrations);
+                let reason = EndReason::RegistrationEnded;
+                self.sessions.end_of(binding, reason, link, registrations);
             }
             Change::Carries(flow, count) => {
                 self.flows.set_bindings(flow, count, self.link.instant());

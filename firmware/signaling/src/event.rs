@@ -13,6 +13,7 @@ use crate::identity::PublicIdentity;
 use crate::input::OpenFailure;
 use crate::kept::Restored;
 use crate::reach::{Hop, Standing};
+use crate::sec_agree::SecurityFailure;
 
 /// Something an operator would tell a colleague about.
 #[derive(Clone, Debug)]
@@ -109,6 +110,13 @@ pub enum Event {
         endpoint: EndpointId,
         /// Why.
         reason: OpenFailure,
+    },
+    /// A user is not registered because there are no IPsec associations with the P-CSCF.
+    Insecure {
+        /// His port towards the IMS.
+        endpoint: EndpointId,
+        /// Why.
+        failure: SecurityFailure,
     },
     /// The next hop's name has no address.
     NextHopUnresolved,
@@ -219,6 +227,9 @@ pub enum RegistrationFailure {
     /// The core does not take the credentials that are stored for the user.
     #[error("the core does not take the user's stored credentials")]
     Unproven,
+    /// There are no IPsec associations with the P-CSCF.
+    #[error("{0}")]
+    Security(SecurityFailure),
     /// Who challenges does not know the key that user and network share.
     #[error("the challenge is not that of the user's network")]
     ForeignNetwork,

@@ -86,6 +86,13 @@ pub enum Input {
         /// What goes into the request, or why there is nothing.
         answer: Result<Box<Answer>, AuthenticationFailure>,
     },
+    /// Answers [`Output::InstallSa`](crate::Output::InstallSa).
+    SaInstalled {
+        /// The client port.
+        client: EndpointId,
+        /// Whether all four stand; none does if not.
+        result: Result<(), SaFailure>,
+    },
     /// The box is shorter of time than before, or less short.
     Pressure(Pressure),
     /// Answers [`Output::Store`](crate::Output::Store): the record is safe, or it is given
@@ -147,5 +154,19 @@ pub enum OpenFailure {
     NoPorts,
     /// The system refused.
     #[error("the operating system refused the socket")]
+    Refused,
+}
+
+/// Why IPsec associations could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SaFailure {
+    /// The process may not.
+    #[error("the process may not make IPsec associations: it needs CAP_NET_ADMIN")]
+    Forbidden,
+    /// The kernel cannot.
+    #[error("the kernel has no ESP, or not the algorithm (CONFIG_INET_ESP, cbc(aes), hmac(sha1))")]
+    Unsupported,
+    /// The kernel would not.
+    #[error("the kernel refused the IPsec association")]
     Refused,
 }

@@ -26,6 +26,7 @@ mod logins;
 pub mod message;
 mod output;
 pub mod policy;
+mod protected;
 pub mod reach;
 mod reaching;
 mod referral;
@@ -50,7 +51,7 @@ pub use config::Config;
 pub use counters::Counters;
 pub use event::Event;
 pub use id::{EndpointId, FlowId, QueryId, SipTransport, TicketId};
-pub use input::{Input, OpenFailure};
+pub use input::{Input, OpenFailure, SaFailure};
 pub use kept::{RecordKey, RecordKind, Restored, WriteId};
 pub use output::{EndpointKind, Output};
 

@@ -23,9 +23,11 @@ use crate::message::headers::{Via, ViaTransport};
 use crate::message::{HeaderName, Headers, Host, Method, Request, Response, Uri};
 use crate::output::Output;
 use crate::policy::Policies;
+use crate::protected::{ProtectedWays, agreed};
 use crate::reach::{Hop, Reach, Way};
 use crate::reaching::Spare;
 use crate::registration::{BindingId, ImsPath, WatchId};
+use crate::sec_agree::Protected;
 use crate::subscription::SubscriptionId;
 use crate::transaction::{ClientTransactionId, Failure, Peer, ServerTransactionId, Transactions};
 
@@ -48,6 +50,8 @@ pub(crate) struct Link {
     pub(crate) reach: Reach,
     pub(crate) challenged: Challenged,
     pub(crate) guard: Guard,
+    /// What goes by IPsec.
+    ways: ProtectedWays,
     endpoints: u64,
     authentications: u64,
     output: VecDeque<Output>,
@@ -127,6 +131,7 @@ impl Link {
             ledger: Ledger::default(),
             transactions: Transactions::default(),
             challenged: Challenged::default(),
+            ways: ProtectedWays::default(),
             endpoints: 0,
             authentications: 0,
             reach: Reach::new(&config),
@@ -383,9 +388,19 @@ impl Link {
         self.transactions.respond(transaction, response, now);
     }
 
+    /// From now on this is how the user of a protected server port talks.
+    pub(crate) fn protect(&mut self, server: EndpointId, way: &Protected<'_>) {
+        self.ways.begin(server, way);
+    }
+
+    /// That client port is closed.
+    pub(crate) fn unprotect(&mut self, client: EndpointId) {
+        self.ways.end(client);
+    }
+
     /// Hands bytes to the shell.
     pub(crate) fn deliver(&mut self, peer: &Peer, bytes: Bytes) {
-        self.output.push_back(match *peer {
+        self.output.push_back(match self.ways.of(peer.clone()) {
             Peer::Flow(flow) => Output::ToFlow { flow, bytes },
             Peer::Ims {
                 endpoint,
@@ -600,6 +615,13 @@ impl Link {
             request
                 .headers
                 .push(HeaderName::UserAgent, self.config.product.as_str());
+        }
+        let says_it = !matches!(
+            request.method,
+            Method::Register | Method::Ack | Method::Cancel
+        );
+        if let Some(verify) = self.ways.verify(path.endpoint).filter(|_| says_it) {
+            agreed(verify, &mut request.headers);
         }
         let via = self.ims_via(path, path.transport);
         request.headers.prepend(HeaderName::Via, via.to_string());

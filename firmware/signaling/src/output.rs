@@ -12,6 +12,7 @@ use crate::id::{EndpointId, FlowId, QueryId, SipTransport, TicketId};
 use crate::identity::PrivateIdentity;
 use crate::kept::{RecordKey, WriteId};
 use crate::reach::Question;
+use crate::sec_agree::Associations;
 
 /// One thing that the shell shall do.
 #[derive(Clone, Debug)]
@@ -46,6 +47,17 @@ pub enum Output {
     Close {
         /// Which one.
         endpoint: EndpointId,
+    },
+    /// Make four IPsec associations, and let their two protected endpoints talk by them;
+    /// answered by `SaInstalled`.
+    InstallSa(Box<Associations>),
+    /// Let associations that stand last as long as they say now.
+    ExtendSa(Box<Associations>),
+    /// Remove the associations of a client port; what would go by them is lost. Closing the
+    /// endpoint itself does the same.
+    DeleteSa {
+        /// The client port.
+        client: EndpointId,
     },
     /// Send one SIP message towards the IMS.
     Transmit {
@@ -121,6 +133,9 @@ pub enum EndpointKind {
         /// The number.
         port: u16,
     },
+    /// One of its own, which talks by IPsec associations only: before there are any, and
+    /// with anybody else, it says and hears nothing.
+    Protected,
     /// This one, which all users of the tenant share.
     Shared {
         /// The number.

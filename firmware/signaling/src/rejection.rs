@@ -94,6 +94,9 @@ pub enum Rejection {
     /// The core does not take what the box knows of the user, or the box knows nothing.
     #[error("Credentials Not Accepted")]
     CredentialsRefused,
+    /// Box and core do not agree on what protects the user.
+    #[error("No Security Agreement")]
+    NoSecurity,
     /// The core demands a proof that no browser can give through this box.
     #[error("Challenge Not Supported")]
     UnusableChallenge,
@@ -183,6 +186,7 @@ impl Rejection {
             Rejection::FlowGone => StatusCode::FLOW_FAILED,
             // Not 503: the browser would turn away from the box (RFC 3261 §16.7).
             Rejection::InProgress
+            | Rejection::NoSecurity
             | Rejection::UnusableChallenge
             | Rejection::CoreDistrusts
             | Rejection::CoreBusy(_) => StatusCode::SERVER_INTERNAL_ERROR,
@@ -240,6 +244,7 @@ impl Rejection {
             | Rejection::CoreSilent
             | Rejection::Unresolved
             | Rejection::CredentialsRefused
+            | Rejection::NoSecurity
             | Rejection::UnusableChallenge
             | Rejection::CoreDistrusts
             | Rejection::TooManyCalls

@@ -1,7 +1,8 @@
 //! The security agreement of one user with his P-CSCF on Gm (RFC 3329, TS 33.203 §7): which
 //! algorithms, and the four IPsec associations that carry everything between them. A
-//! re-authentication makes four new ones before the old ones break, and the old ones go
-//! when the first message comes by the new ones, or with their time.
+//! re-authentication makes four new ones before the old ones break; both sides change their
+//! client ports then and keep their server ports (TS 33.203 §7.4). The old ones go when
+//! what was under way on them is over, or with their time.
 //!
 //! Left out: AES-GCM and AES-GMAC (TS 33.203 Annex I), UDP encapsulation (Annex M).
 
@@ -15,15 +16,18 @@ use rand_core::Rng;
 use zeroize::Zeroizing;
 
 use crate::auth::aka::AkaKeys;
+use crate::id::EndpointId;
+use crate::input::SaFailure;
 use crate::message::headers::Mechanism;
+use crate::transaction::GIVE_UP_AFTER;
 
 /// One user's agreement.
 #[derive(Debug)]
 pub struct Agreement {
-    local: IpAddr,
-    ports: Ports,
-    /// What the next REGISTER proposes.
-    proposal: Proposal,
+    server: Port,
+    ciphers: Vec<Cipher>,
+    /// What a REGISTER proposes, until the network accepts associations made of it.
+    proposal: Option<Proposal>,
     /// Made by a challenge whose answer the network has not accepted yet.
     next: Option<Set>,
     current: Option<Set>,
@@ -32,22 +36,47 @@ pub struct Agreement {
     output: VecDeque<Change>,
 }
 
-/// The two protected ports of a terminal.
+/// A protected port of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports {
-    /// port-uc: its requests leave from here.
-    pub client: u16,
-    /// port-us: it is reached here, and its Contact and Via say so.
-    pub server: u16,
+pub struct Port {
+    /// Its name.
+    pub endpoint: EndpointId,
+    /// What the P-CSCF sees of it.
+    pub address: SocketAddr,
+}
+
+/// How what is carried is hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cipher {
+    /// AES-CBC with 128 bits, RFC 3602.
+    AesCbc,
+    /// Not at all: what is carried is protected against changes only, RFC 2410.
+    Null,
 }
 
 /// Something to be done to the kernel's associations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Make one.
-    Install(Association),
-    /// Remove one.
-    Delete(AssociationId),
+    /// Make these.
+    Install(Box<Associations>),
+    /// Let these last as long as they say now.
+    Extend(Box<Associations>),
+    /// Remove those of this client port.
+    Delete(EndpointId),
+    /// This client port is not needed any more.
+    Close(EndpointId),
+}
+
+/// The four associations of TS 33.203 §7.1 between two ports of a terminal and two of its
+/// P-CSCF. There is never more than one such set for a client port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Associations {
+    /// port-uc: the terminal's requests leave from here.
+    pub client: EndpointId,
+    /// port-us: it is reached here, and its Contact and Via say so.
+    pub server: EndpointId,
+    /// Each of the four.
+    pub ways: [Association; 4],
 }
 
 /// What names an association in the kernel.
@@ -72,7 +101,7 @@ pub struct Association {
     pub is_inbound: bool,
     /// How it is protected, and with which keys.
     pub protection: Protection,
-    /// How long it lasts if nobody ends it.
+    /// How long after it was made it ends if nobody ends it.
     pub lifetime: Duration,
 }
 
@@ -96,9 +125,35 @@ pub enum Disagreement {
     Broken,
 }
 
-/// What a REGISTER proposes: indices of our own.
+/// Why a user is not registered where IPsec is to protect him.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SecurityFailure {
+    /// The P-CSCF and the box do not agree.
+    #[error("{0}")]
+    Disagreement(#[from] Disagreement),
+    /// The user's proof makes no keys.
+    #[error(
+        "IPsec takes its keys from AKA, and the stored credentials are a password: store an ISIM's"
+    )]
+    NoKeys,
+    /// The kernel did not make the associations.
+    #[error("{0}")]
+    Sa(SaFailure),
+    /// The P-CSCF wants an agreement (421, 494), and the tenant has none.
+    #[error("the P-CSCF wants a security agreement: set security = \"ipsec\"")]
+    Demanded,
+    /// The P-CSCF does not take what is proposed or said back (421, 494).
+    #[error("the P-CSCF refuses the security agreement: ask its operator for the ciphers")]
+    Refused,
+    /// The P-CSCF knows no agreements (420).
+    #[error("the P-CSCF has no security agreement: set security = \"none\"")]
+    Unknown,
+}
+
+/// What a REGISTER proposes: a port and indices of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Proposal {
+    client: Port,
     spi_client: u32,
     spi_server: u32,
 }
@@ -111,6 +166,7 @@ struct Set {
     verify: Vec<Mechanism>,
     server: Server,
     protection: Protection,
+    made_at: Instant,
     until: Instant,
 }
 
@@ -125,13 +181,14 @@ struct Server {
 }
 
 impl Agreement {
-    /// For a user with these ports.
+    /// For a user who is reached at this port, which stays his. `ciphers` are proposed in
+    /// this order.
     #[must_use]
-    pub fn new(local: IpAddr, ports: Ports, rng: &mut ChaCha20Rng) -> Self {
+    pub fn new(server: Port, ciphers: Vec<Cipher>) -> Self {
         Agreement {
-            local,
-            ports,
-            proposal: Proposal::new(rng),
+            server,
+            ciphers,
+            proposal: None,
             next: None,
             current: None,
             old: None,
@@ -139,44 +196,63 @@ impl Agreement {
         }
     }
 
-    /// Security-Client of the next REGISTER: AES-CBC first, then no cipher.
+    /// Whether there is something to propose; else it wants a client port that no
+    /// association has used.
+    #[must_use]
+    pub fn has_proposal(&self) -> bool {
+        self.proposal.is_some()
+    }
+
+    /// Proposes associations from this client port.
+    pub fn propose(&mut self, client: Port, rng: &mut ChaCha20Rng) {
+        if let Some(unused) = self.proposal.take() {
+            self.output.push_back(Change::Close(unused.client.endpoint));
+        }
+        let taken = self.sets().map(|set| set.own).collect::<Vec<_>>();
+        self.proposal = Some(Proposal::unlike(client, &taken, rng));
+    }
+
+    /// Security-Client of the next REGISTER, which also the answer to its challenge says
+    /// (TS 24.229 §5.1.1.5.1); empty without a proposal.
     #[must_use]
     pub fn client(&self) -> Vec<Mechanism> {
-        let Ports { client, server } = self.ports;
-        let propose = |cipher: &str| {
+        let Some(proposal) = self.proposal else {
+            return Vec::new();
+        };
+        let propose = |cipher: &Cipher| {
             let mut mechanism = Mechanism::new("ipsec-3gpp");
             mechanism.params.set("alg", INTEGRITY);
-            mechanism.params.set("ealg", cipher);
+            mechanism.params.set("ealg", cipher.name());
             mechanism.params.set("prot", "esp");
             mechanism.params.set("mod", "trans");
-            mechanism.params.set("spi-c", self.proposal.spi_client);
-            mechanism.params.set("spi-s", self.proposal.spi_server);
-            mechanism.params.set("port-c", client);
-            mechanism.params.set("port-s", server);
+            mechanism.params.set("spi-c", proposal.spi_client);
+            mechanism.params.set("spi-s", proposal.spi_server);
+            mechanism
+                .params
+                .set("port-c", proposal.client.address.port());
+            mechanism.params.set("port-s", self.server.address.port());
             mechanism
         };
-        vec![propose(CIPHER), propose(NO_CIPHER)]
+        self.ciphers.iter().map(propose).collect()
     }
 
-    /// Security-Verify of the next request: what the P-CSCF said last.
+    /// How a REGISTER goes: by the associations that its challenge made, or by those that
+    /// stand. `None` before there are any.
     #[must_use]
-    pub fn verify(&self) -> &[Mechanism] {
-        let set = self.next.as_ref().or(self.current.as_ref());
-        set.map_or(&[], |set| &set.verify)
+    pub fn register_way(&self) -> Option<Protected<'_>> {
+        self.next.as_ref().or(self.current.as_ref()).map(Set::way)
     }
 
-    /// Where requests go: the P-CSCF's protected server port, RFC 3329 §2.3.1. `None` before
-    /// the first agreement.
+    /// How everything else goes. `None` before the network accepted associations.
     #[must_use]
-    pub fn next_hop(&self) -> Option<SocketAddr> {
-        let server = self.next.as_ref().or(self.current.as_ref())?.server;
-        Some(SocketAddr::new(server.address, server.port_server))
+    pub fn way(&self) -> Option<Protected<'_>> {
+        self.current.as_ref().map(Set::way)
     }
 
-    /// The terminal's protected ports.
+    /// The terminal's protected server port.
     #[must_use]
-    pub fn ports(&self) -> Ports {
-        self.ports
+    pub fn server(&self) -> Port {
+        self.server
     }
 
     /// A challenge was answered: makes the associations that its answer goes by.
@@ -189,108 +265,120 @@ impl Agreement {
         offered: &[Mechanism],
         keys: &AkaKeys,
         now: Instant,
-        rng: &mut ChaCha20Rng,
     ) -> Result<(), Disagreement> {
-        let has_alg = |it: &&Mechanism, name: &str, value: &str, absent: &str| {
-            let said = it.params.get(name).unwrap_or(absent);
-            said.eq_ignore_ascii_case(value)
-        };
-        let is_ours = |it: &&Mechanism| {
-            it.is_ipsec()
-                && has_alg(it, "alg", INTEGRITY, "")
-                && (has_alg(it, "ealg", CIPHER, NO_CIPHER)
-                    || has_alg(it, "ealg", NO_CIPHER, NO_CIPHER))
-                && has_alg(it, "prot", "esp", "esp")
-                && has_alg(it, "mod", "trans", "trans")
-        };
+        let own = self.proposal.ok_or(Disagreement::NothingInCommon)?;
         // The first of the best: `max_by_key` would take the last.
-        let mut best: Option<&Mechanism> = None;
-        for it in offered.iter().filter(is_ours) {
-            if best.is_none_or(|best| it.preference() > best.preference()) {
-                best = Some(it);
+        let mut best: Option<(&Mechanism, Cipher)> = None;
+        for it in offered {
+            if let Some(cipher) = self.agreeable(it)
+                && best.is_none_or(|(best, _)| it.preference() > best.preference())
+            {
+                best = Some((it, cipher));
             }
         }
-        let best = best.ok_or(Disagreement::NothingInCommon)?;
+        let (best, cipher) = best.ok_or(Disagreement::NothingInCommon)?;
         let server = Server::read(from, best).ok_or(Disagreement::Broken)?;
-        let is_hidden = has_alg(&best, "ealg", CIPHER, NO_CIPHER);
         let set = Set {
-            own: self.proposal,
+            own,
             verify: offered.to_vec(),
             server,
-            protection: Protection::new(keys, is_hidden),
+            protection: Protection::new(keys, cipher),
+            made_at: now,
             until: now + TEMPORARY,
         };
         if let Some(unused) = self.next.take() {
-            self.delete(&unused);
+            self.output
+                .push_back(Change::Delete(unused.own.client.endpoint));
         }
-        self.install(&set, TEMPORARY);
+        let made = self.associations(&set);
+        self.output.push_back(Change::Install(Box::new(made)));
         self.next = Some(set);
-        self.proposal = Proposal::unlike(&[Some(self.proposal), self.current_proposal()], rng);
         Ok(())
     }
 
-    /// The network accepted what was sent by the new associations.
-    pub fn handle_accepted(&mut self, granted: Duration, now: Instant) {
+    /// With what a mechanism would hide things, if it is one that was proposed.
+    fn agreeable(&self, it: &Mechanism) -> Option<Cipher> {
+        let says = |name: &str, value: &str, absent: &str| {
+            let said = it.params.get(name).unwrap_or(absent);
+            said.eq_ignore_ascii_case(value)
+        };
+        let is_ours = it.is_ipsec()
+            && says("alg", INTEGRITY, "")
+            && says("prot", "esp", "esp")
+            && says("mod", "trans", "trans");
+        let mut ciphers = self.ciphers.iter().copied();
+        ciphers.find(|cipher| is_ours && says("ealg", cipher.name(), Cipher::Null.name()))
+    }
+
+    /// The network accepted what was sent by the new associations; its answer came from
+    /// this port.
+    pub fn handle_accepted(&mut self, granted: Duration, from: SocketAddr, now: Instant) {
         let until = now + granted + AFTERWARDS;
-        match self.next.take() {
-            Some(mut next) => {
-                if let Some(older) = self.old.take() {
-                    self.delete(&older);
-                }
-                next.until = until;
-                self.old = self.current.replace(next);
+        if let Some(next) = self.next.take() {
+            self.proposal = None;
+            if let Some(older) = self.old.take() {
+                self.end_one(&older);
             }
-            // A refresh without a challenge: what there is lasts longer.
-            None => {
-                if let Some(current) = &mut self.current {
-                    current.until = until;
-                }
-            }
+            self.old = self.current.replace(next);
         }
+        // A refresh without a challenge: what there is lasts longer.
+        if let Some(current) = &mut self.current {
+            current.until = until;
+        }
+        if let Some(current) = &self.current {
+            let lasting = self.associations(current);
+            self.output.push_back(Change::Extend(Box::new(lasting)));
+        }
+        self.handle_message(from, now);
     }
 
     /// The attempt came to nothing: what was made for it goes, what stood before stays.
     pub fn handle_failed(&mut self) {
         if let Some(next) = self.next.take() {
-            self.delete(&next);
+            self.proposal = None;
+            self.end_one(&next);
         }
     }
 
     /// A message came from this port of the P-CSCF. The first one by the new associations
-    /// ends the old ones, TS 33.203 §7.4.1.2.
-    pub fn handle_message(&mut self, from: SocketAddr) {
+    /// ends the old ones when the transactions on them are over, TS 24.229 §5.1.1.5.1.
+    pub fn handle_message(&mut self, from: SocketAddr, now: Instant) {
         let is_of = |set: &Set| {
             let ports = [set.server.port_client, set.server.port_server];
             set.server.address == from.ip() && ports.contains(&from.port())
         };
         let is_by_new = self.current.as_ref().is_some_and(is_of);
-        let is_by_old = self.old.as_ref().is_some_and(is_of);
-        if is_by_new
-            && !is_by_old
-            && let Some(old) = self.old.take()
+        if let Some(old) = &mut self.old
+            && is_by_new
+            && !is_of(old)
         {
-            self.delete(&old);
+            old.until = old.until.min(now + GIVE_UP_AFTER);
         }
     }
 
-    /// Everything goes.
+    /// Everything goes, client ports too.
     pub fn end(&mut self) {
         let sets = [self.next.take(), self.current.take(), self.old.take()];
-        for set in sets.into_iter().flatten() {
-            self.delete(&set);
+        for set in sets.iter().flatten() {
+            self.end_one(set);
+        }
+        if let Some(unused) = self.proposal.take()
+            && !sets.iter().flatten().any(|set| set.own == unused)
+        {
+            self.output.push_back(Change::Close(unused.client.endpoint));
         }
     }
 
     /// Ends what has lasted too long.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for slot in [Slot::Next, Slot::Current, Slot::Old] {
-            let set = match slot {
-                Slot::Next => &mut self.next,
-                Slot::Current => &mut self.current,
-                Slot::Old => &mut self.old,
-            };
-            if let Some(set) = set.take_if(|set| set.until <= now) {
-                self.delete(&set);
+        if self.next.as_ref().is_some_and(|set| set.until <= now) {
+            self.handle_failed();
+        }
+        for slot in [&mut self.current, &mut self.old] {
+            if let Some(set) = slot.take_if(|set| set.until <= now) {
+                let client = set.own.client.endpoint;
+                self.output
+                    .extend([Change::Delete(client), Change::Close(client)]);
             }
         }
     }
@@ -298,11 +386,7 @@ impl Agreement {
     /// When [`Agreement::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [&self.next, &self.current, &self.old]
-            .into_iter()
-            .flatten()
-            .map(|set| set.until)
-            .min()
+        self.sets().map(|set| set.until).min()
     }
 
     /// The next thing to be done to the kernel's associations.
@@ -310,51 +394,78 @@ impl Agreement {
         self.output.pop_front()
     }
 
-    fn current_proposal(&self) -> Option<Proposal> {
-        self.current.as_ref().map(|set| set.own)
+    fn sets(&self) -> impl Iterator<Item = &Set> {
+        let sets = [&self.next, &self.current, &self.old];
+        sets.into_iter().flatten()
     }
 
-    fn install(&mut self, set: &Set, lifetime: Duration) {
-        for way in self.ways(set) {
-            self.output
-                .push_back(Change::Install(Association { lifetime, ..way }));
-        }
-    }
-
-    fn delete(&mut self, set: &Set) {
-        for way in self.ways(set) {
-            self.output.push_back(Change::Delete(way.id()));
-        }
+    fn end_one(&mut self, set: &Set) {
+        let client = set.own.client.endpoint;
+        self.output
+            .extend([Change::Delete(client), Change::Close(client)]);
     }
 
     /// The four associations of TS 33.203 §7.1.
-    fn ways(&self, set: &Set) -> [Association; 4] {
-        let own = |port| SocketAddr::new(self.local, port);
+    fn associations(&self, set: &Set) -> Associations {
         let theirs = |port| SocketAddr::new(set.server.address, port);
-        let (server, ports) = (set.server, self.ports);
         let way = |spi, from, to, is_inbound| Association {
             spi,
             from,
             to,
             is_inbound,
             protection: set.protection.clone(),
-            lifetime: TEMPORARY,
+            lifetime: set.until - set.made_at,
         };
-        let (uc, us) = (own(ports.client), own(ports.server));
+        let server = set.server;
+        let (uc, us) = (set.own.client.address, self.server.address);
         let (pc, ps) = (theirs(server.port_client), theirs(server.port_server));
-        [
-            way(server.spi_server, uc, ps, false),
-            way(set.own.spi_client, ps, uc, true),
-            way(set.own.spi_server, pc, us, true),
-            way(server.spi_client, us, pc, false),
-        ]
+        Associations {
+            client: set.own.client.endpoint,
+            server: self.server.endpoint,
+            ways: [
+                way(server.spi_server, uc, ps, false),
+                way(set.own.spi_client, ps, uc, true),
+                way(set.own.spi_server, pc, us, true),
+                way(server.spi_client, us, pc, false),
+            ],
+        }
     }
 }
 
-enum Slot {
-    Next,
-    Current,
-    Old,
+/// The way of requests inside associations.
+#[derive(Clone, Copy, Debug)]
+pub struct Protected<'a> {
+    /// The port that they leave from.
+    pub client: EndpointId,
+    /// The P-CSCF's protected server port, RFC 3329 §2.3.1.
+    pub to: SocketAddr,
+    /// The P-CSCF's protected client port, where its requests come from.
+    pub from: SocketAddr,
+    /// Security-Verify: what the P-CSCF said.
+    pub verify: &'a [Mechanism],
+}
+
+impl Set {
+    fn way(&self) -> Protected<'_> {
+        let theirs = |port| SocketAddr::new(self.server.address, port);
+        Protected {
+            client: self.own.client.endpoint,
+            to: theirs(self.server.port_server),
+            from: theirs(self.server.port_client),
+            verify: &self.verify,
+        }
+    }
+}
+
+impl Cipher {
+    /// Its name in `ealg`, TS 33.203 Annex H.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cipher::AesCbc => "aes-cbc",
+            Cipher::Null => "null",
+        }
+    }
 }
 
 impl Association {
@@ -369,14 +480,10 @@ impl Association {
 }
 
 impl Proposal {
-    fn new(rng: &mut ChaCha20Rng) -> Self {
-        Proposal::unlike(&[], rng)
-    }
-
     /// Indices that none of these has. RFC 4303 §2.1: up to 255 they are reserved.
-    fn unlike(taken: &[Option<Proposal>], rng: &mut ChaCha20Rng) -> Self {
+    fn unlike(client: Port, taken: &[Proposal], rng: &mut ChaCha20Rng) -> Self {
         let mut used: Vec<u32> = Vec::new();
-        for it in taken.iter().flatten() {
+        for it in taken {
             used.extend([it.spi_client, it.spi_server]);
         }
         let mut next = || loop {
@@ -387,6 +494,7 @@ impl Proposal {
             }
         };
         Proposal {
+            client,
             spi_client: next(),
             spi_server: next(),
         }
@@ -410,26 +518,27 @@ impl Server {
 
 impl Protection {
     /// TS 33.203 Annex I: IK with 32 zero bits behind it, and CK as it is.
-    fn new(keys: &AkaKeys, is_hidden: bool) -> Self {
+    fn new(keys: &AkaKeys, cipher: Cipher) -> Self {
         let mut integrity_key = Zeroizing::new([0; 20]);
         integrity_key[..16].copy_from_slice(&keys.ik[..]);
         Protection {
             integrity_key,
-            cipher_key: is_hidden.then(|| keys.ck.clone()),
+            cipher_key: (cipher == Cipher::AesCbc).then(|| keys.ck.clone()),
         }
     }
 }
 
 impl fmt::Debug for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cipher = self.cipher_key.as_ref().map_or(NO_CIPHER, |_| CIPHER);
-        write!(f, "{INTEGRITY} {cipher} <private>")
+        let cipher = match self.cipher_key {
+            Some(_) => Cipher::AesCbc,
+            None => Cipher::Null,
+        };
+        write!(f, "{INTEGRITY} {} <private>", cipher.name())
     }
 }
 
 const INTEGRITY: &str = "hmac-sha-1-96";
-const CIPHER: &str = "aes-cbc";
-const NO_CIPHER: &str = "null";
 
 /// RFC 4303 §2.1.
 const RESERVED: u32 = 255;

@@ -108,7 +108,10 @@ impl EventLog {
     pub(crate) fn log(&mut self, event: &Event, now: Instant) {
         let provoked = matches!(
             event,
-            Event::Security { .. } | Event::RegistrationFailed { .. } | Event::FlowClosed { .. }
+            Event::Security { .. }
+                | Event::RegistrationFailed { .. }
+                | Event::Insecure { .. }
+                | Event::FlowClosed { .. }
         );
         if !provoked || self.allows(now) {
             log(event);
@@ -170,6 +173,9 @@ fn log(event: &Event) {
             }
         }
         Event::TokenRevoked { refusal } => info!("a registered user's token is revoked: {refusal}"),
+        Event::Insecure { endpoint, failure } => {
+            error!(endpoint = endpoint.0, "no IPsec with the P-CSCF: {failure}");
+        }
         Event::NextHopUnresolved => error!("the P-CSCF's name has no address"),
         Event::NextHopStands { hop, standing } => next_hop(hop, *standing),
         _ => registration(event),

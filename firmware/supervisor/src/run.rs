@@ -19,6 +19,7 @@ use transport::resolver::NameService;
 use transport::tls::{self, Certificates};
 use transport::web_root::WebRoot;
 use transport::websocket::{self, Access, Listen};
+use transport::xfrm::Xfrm;
 use transport::{endpoint, rtp};
 
 use crate::config::{Config, Credentials, Issuer, Tenant};
@@ -479,6 +480,7 @@ fn endpoint_settings(
     networks: &[Tenant],
     addresses: &[IpAddr],
 ) -> anyhow::Result<endpoint::Settings> {
+    look_at_ipsec(networks)?;
     let networks = networks.iter().zip(addresses);
     let tenants = networks.map(|(network, &address)| network_settings(network, address));
     Ok(endpoint::Settings {
@@ -487,27 +489,53 @@ fn endpoint_settings(
     })
 }
 
+/// Without the right to make associations nobody of a tenant with IPsec could log in.
+fn look_at_ipsec(networks: &[Tenant]) -> anyhow::Result<()> {
+    let Some(network) = networks.iter().find(|it| it.ims.has_ipsec()) else {
+        return Ok(());
+    };
+    let asked = Xfrm::open().and_then(|mut xfrm| xfrm.clean(&[]));
+    let Err(error) = asked else {
+        return Ok(());
+    };
+    let fix = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "the program needs the right CAP_NET_ADMIN: put AmbientCapabilities=CAP_NET_ADMIN \
+             into its systemd unit, or run `setcap cap_net_admin+ep` on it"
+        }
+        _ => "the kernel needs IPsec: CONFIG_XFRM_USER and CONFIG_INET_ESP",
+    };
+    Err(anyhow!(error)).with_context(|| format!("{}: security = \"ipsec\": {fix}", network.name))
+}
+
 fn network_settings(network: &Tenant, address: IpAddr) -> anyhow::Result<endpoint::Network> {
     let tls = match (&network.ims.authorities, network.ims.next_hop()) {
         (Some(authorities), Some(next_hop)) => Some(endpoint::Tls {
             connector: tls::connector(authorities)
                 .with_context(|| format!("{}: authorities", network.name))?,
-            server_name: match &next_hop.host {
-                Host::Address(address) => ServerName::IpAddress((*address).into()),
-                Host::Name(name) => ServerName::try_from(name.to_string())?,
-            },
+            server_name: vouched_name(&next_hop)?,
         }),
         _ => None,
     };
     Ok(endpoint::Network {
         address,
         ports: network.ims.ports.0.clone(),
+        has_ipsec: network.ims.has_ipsec(),
         tls,
         names: NameService::new(&network.ims.name_servers()),
     })
 }
 
 /// A client for each identity provider.
+/// The name that a server's certificate must have: the one that the operator wrote, whatever
+/// names its NAPTR and SRV records lead to (RFC 5922 §4, §7.1); those may be forged.
+fn vouched_name(next_hop: &NextHop) -> anyhow::Result<ServerName<'static>> {
+    Ok(match &next_hop.host {
+        Host::Address(address) => ServerName::IpAddress((*address).into()),
+        Host::Name(name) => ServerName::try_from(name.to_string())?,
+    })
+}
+
 fn providers(config: &Config) -> anyhow::Result<Vec<HttpClient>> {
     let client = |issuer: &Issuer| {
         HttpClient::new(&issuer.authorities, issuer.private_addresses)
@@ -652,3 +680,30 @@ const DEREGISTER_TIME: Duration = Duration::from_secs(5);
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 /// How long browsers have to hear why their connections end.
 const GOODBYE_TIME: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::Config;
+
+    // Conforms: RFC 5922 §7.1 | A server that SRV records name is vouched for under the domain, not under its own name.
+    #[test]
+    fn a_certificate_vouches_for_the_domain_that_the_operator_wrote() {
+        for (pcscf, expected) in [
+            // A domain, whose SRV records name the servers.
+            ("ims.example.com", "ims.example.com"),
+            ("pcscf.example.com:5061", "pcscf.example.com"),
+            ("192.0.2.10:5061", "192.0.2.10"),
+        ] {
+            let text = format!(
+                "[ims]\npcscf = \"{pcscf}\"\nhome_domains = [\"ims.example.com\"]\n\
+                 transport = \"tls\"\nauthorities = \"ca.pem\"\n"
+            );
+            let config = Config::parse(&text).unwrap();
+            let next_hop = config.networks()[0].ims.next_hop().unwrap();
+            assert_eq!(vouched_name(&next_hop).unwrap().to_str(), expected);
+        }
+    }
+}

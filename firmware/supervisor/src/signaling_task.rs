@@ -294,6 +294,9 @@ impl<'a> Shell<'a> {
                 return unwritten.map(|write| Input::Stored { write });
             }
             Output::Close { endpoint } => self.endpoints.close(endpoint),
+            Output::InstallSa(set) => return Some(self.endpoints.install(&set)),
+            Output::ExtendSa(set) => self.endpoints.extend(&set),
+            Output::DeleteSa { client } => self.endpoints.delete(client),
             Output::Transmit {
                 endpoint,
                 transport,

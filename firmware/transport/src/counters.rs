@@ -103,6 +103,8 @@ iq::counters! {
         pub send_failures: Count,
         /// Datagrams lost because signaling did not keep up.
         pub datagrams_dropped: Count,
+        /// Messages and connections that came to a protected port past its IPsec associations.
+        pub unprotected: Count,
         /// ICMP errors: the other side is not there.
         pub unreachable: Count,
         /// Connections made to the IMS.

@@ -1,5 +1,8 @@
 //! The endpoints towards the IMS, as many as signaling asks for: each is one port number,
-//! for UDP and for streams from and to it, so that a core can tell users apart by it.
+//! for UDP and for streams from and to it, so that a core can tell users apart by it. A
+//! protected one talks by IPsec associations only ([`protected`]).
+
+mod protected;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -13,6 +16,7 @@ use rand_core::{Rng, SeedableRng};
 use rustls_pki_types::ServerName;
 use signaling::config::TenantId;
 use signaling::reach::Question;
+use signaling::sec_agree::Associations;
 use signaling::{EndpointId, EndpointKind, Input, OpenFailure, QueryId, SipTransport};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -23,6 +27,8 @@ use crate::counters::ImsCounters;
 use crate::resolver::NameService;
 use crate::sip_stream::{self, Origin, Stream};
 use crate::sip_udp::SipUdp;
+
+use protected::Protected;
 
 /// What endpoints are made from.
 #[derive(Clone)]
@@ -40,6 +46,8 @@ pub struct Network {
     pub address: IpAddr,
     /// Port numbers for endpoints. Tenants with the same address and range share it.
     pub ports: RangeInclusive<u16>,
+    /// Whether users have IPsec associations with the P-CSCF.
+    pub has_ipsec: bool,
     /// TLS towards the IMS.
     pub tls: Option<Tls>,
     /// Whom to ask where servers are.
@@ -60,6 +68,7 @@ pub struct Endpoints {
     settings: Settings,
     pools: Vec<Pool>,
     table: BTreeMap<EndpointId, Endpoint>,
+    protected: Protected,
     next_serial: u64,
     happenings: mpsc::Receiver<Happening>,
     happened: mpsc::Sender<Happening>,
@@ -108,8 +117,11 @@ impl Endpoints {
     #[must_use]
     pub fn new(settings: Settings, counters: Arc<ImsCounters>) -> Self {
         let (happened, happenings) = mpsc::channel(QUEUED_HAPPENINGS);
+        let with_ipsec = settings.tenants.iter().filter(|tenant| tenant.has_ipsec);
+        let own: Vec<IpAddr> = with_ipsec.map(|tenant| tenant.address).collect();
         Endpoints {
             pools: pools(&settings),
+            protected: Protected::new(&own),
             settings,
             table: BTreeMap::new(),
             next_serial: 0,
@@ -125,12 +137,18 @@ impl Endpoints {
         loop {
             let happening = self.happenings.recv().await;
             match happening.expect("this value holds a sender itself") {
+                Happening::Input(Input::ImsMessage { endpoint, from, .. })
+                    if !self.may_talk(endpoint, from) =>
+                {
+                    self.counters.unprotected.add_one();
+                }
                 Happening::Input(input) => return input,
                 Happening::Accepted {
                     endpoint,
                     stream,
                     remote,
-                } => self.adopt(endpoint, stream, remote),
+                } if self.may_talk(endpoint, remote) => self.adopt(endpoint, stream, remote),
+                Happening::Accepted { .. } => self.counters.unprotected.add_one(),
                 Happening::Ended {
                     endpoint,
                     transport,
@@ -155,7 +173,7 @@ impl Endpoints {
     /// Does [`signaling::Output::Open`]; the answer is for signaling.
     pub fn open(&mut self, id: EndpointId, tenant: TenantId, kind: EndpointKind) -> Input {
         match kind {
-            EndpointKind::Own => self.open_own(id, tenant),
+            EndpointKind::Own | EndpointKind::Protected => self.open_own(id, tenant, kind),
             EndpointKind::Again { port } => self.open_again(id, tenant, port),
             EndpointKind::Shared { port } => self.open_shared(id, tenant, port),
         }
@@ -179,15 +197,16 @@ impl Endpoints {
         }
     }
 
-    fn open_own(&mut self, id: EndpointId, tenant: TenantId) -> Input {
+    fn open_own(&mut self, id: EndpointId, tenant: TenantId, kind: EndpointKind) -> Input {
         let pool = self.pool_of(tenant);
         for _ in 0..ATTEMPTS.min(self.pools[pool].ports.len()) {
             let Some(port) = self.pools[pool].ports.pop_front() else {
                 break;
             };
             match self.bind(id, tenant, port) {
-                Ok(endpoint) => {
+                Ok(mut endpoint) => {
                     let local = endpoint.local;
+                    endpoint.kind = kind;
                     self.table.insert(id, endpoint);
                     return Input::Opened {
                         endpoint: id,
@@ -234,8 +253,9 @@ impl Endpoints {
 
     /// Does [`signaling::Output::Close`]. Streams send what they have queued.
     pub fn close(&mut self, id: EndpointId) {
+        self.protected.close(id);
         if let Some(endpoint) = self.table.remove(&id)
-            && endpoint.kind == EndpointKind::Own
+            && matches!(endpoint.kind, EndpointKind::Own | EndpointKind::Protected)
         {
             let pool = self.pool_of(endpoint.tenant);
             let (pool, port) = (&mut self.pools[pool], endpoint.local.port());
@@ -243,6 +263,30 @@ impl Endpoints {
                 pool.ports.push_back(port);
             }
         }
+    }
+
+    /// Does [`signaling::Output::InstallSa`]; the answer is for signaling.
+    pub fn install(&mut self, set: &Associations) -> Input {
+        Input::SaInstalled {
+            client: set.client,
+            result: self.protected.install(set),
+        }
+    }
+
+    /// Does [`signaling::Output::ExtendSa`].
+    pub fn extend(&mut self, set: &Associations) {
+        self.protected.extend(set);
+    }
+
+    /// Does [`signaling::Output::DeleteSa`].
+    pub fn delete(&mut self, client: EndpointId) {
+        self.protected.delete(client);
+    }
+
+    /// A protected endpoint talks by associations only.
+    fn may_talk(&self, id: EndpointId, with: SocketAddr) -> bool {
+        let kind = self.table.get(&id).map(|endpoint| endpoint.kind);
+        kind != Some(EndpointKind::Protected) || self.protected.may_talk(id, with)
     }
 
     /// Does [`signaling::Output::Transmit`]; a failure that is known at once is returned.
@@ -254,6 +298,7 @@ impl Endpoints {
         bytes: Bytes,
     ) -> Option<Input> {
         let sent = match transport {
+            _ if !self.may_talk(id, to) => false,
             SipTransport::Udp => self.send_datagram(id, to, &bytes),
             SipTransport::Tcp | SipTransport::Tls => self.send_on_stream(id, transport, to, bytes),
         };
@@ -379,7 +424,9 @@ impl Endpoints {
             return;
         };
         let limit = match endpoint.kind {
-            EndpointKind::Own | EndpointKind::Again { .. } => STREAMS_PER_ENDPOINT,
+            EndpointKind::Own | EndpointKind::Protected | EndpointKind::Again { .. } => {
+                STREAMS_PER_ENDPOINT
+            }
             EndpointKind::Shared { .. } => STREAMS_PER_SHARED_ENDPOINT,
         };
         if endpoint.streams.len() >= limit {

@@ -10,7 +10,8 @@ modules=/usr/lib/uml/modules/$(uname -r)/kernel
 # In this order; without drbg the associations fail with "unable to initialize cryptographic operations".
 for module in crypto/hmac crypto/cbc crypto/ctr crypto/sha512_generic crypto/sha3_generic \
 	crypto/jitterentropy_rng crypto/drbg crypto/authenc crypto/seqiv crypto/echainiv \
-	net/xfrm/xfrm_algo net/xfrm/xfrm_user net/ipv4/esp4 drivers/net/veth; do
+	net/xfrm/xfrm_algo net/xfrm/xfrm_user net/ipv4/esp4 drivers/net/veth \
+	lib/crc-ccitt net/ipv6/ipv6; do
 	insmod $modules/$module.ko || echo "guest: no $module"
 done
 cd @FOLDER@

@@ -52,6 +52,8 @@ pub struct Gateway {
     media: Option<Child>,
     program: PathBuf,
     folder: PathBuf,
+    /// Where it runs, if not in the runner's network.
+    namespace: Option<&'static str>,
 }
 
 impl Way {
@@ -119,6 +121,29 @@ impl Gateway {
             media,
             program: program.to_owned(),
             folder,
+            namespace: None,
+        };
+        gateway.wait_until_ready()?;
+        Ok(gateway)
+    }
+
+    /// Starts it in a network namespace of its own, with these settings, and waits until it is
+    /// ready.
+    pub fn start_in(
+        program: &Path,
+        folder: &Path,
+        namespace: &'static str,
+        settings: &str,
+    ) -> anyhow::Result<Self> {
+        let folder = folder.join("gateway");
+        fs::create_dir_all(&folder).context("no folder for the gateway")?;
+        fs::write(folder.join("gatehouse.toml"), settings).context("no configuration")?;
+        let mut gateway = Self {
+            child: spawn_in(Some(namespace), program, "run", &folder)?,
+            media: None,
+            program: program.to_owned(),
+            folder,
+            namespace: Some(namespace),
         };
         gateway.wait_until_ready()?;
         Ok(gateway)
@@ -148,7 +173,7 @@ impl Gateway {
 
     /// Starts the control process again.
     pub fn start_control(&mut self) -> anyhow::Result<()> {
-        self.child = spawn(&self.program, "run", &self.folder)?;
+        self.child = spawn_in(self.namespace, &self.program, "run", &self.folder)?;
         self.wait_until_ready()
     }
 
@@ -171,7 +196,7 @@ impl Gateway {
             .management("/readyz")
             .is_ok_and(|answer| answer.contains(" 200 "))
         {
-            if !self.child.is_running() || started.elapsed() > Duration::from_secs(10) {
+            if !self.child.is_running() || started.elapsed() > Duration::from_secs(15) {
                 bail!(
                     "the gateway is not ready: {}",
                     crate::child::tail(self.child.log())
@@ -242,7 +267,14 @@ impl Gateway {
 
     /// What a page of the management listener answers, head and body.
     pub fn management(&self, path: &str) -> anyhow::Result<String> {
-        let mut connection = TcpStream::connect((network::ACCESS_SIGNALING, MANAGEMENT_PORT))?;
+        let connect = || {
+            let address = (network::ACCESS_SIGNALING, MANAGEMENT_PORT);
+            TcpStream::connect(address).context("no management listener")
+        };
+        let mut connection = match self.namespace {
+            Some(namespace) => network::inside(namespace, connect)?,
+            None => connect()?,
+        };
         connection.set_read_timeout(Some(Duration::from_secs(2)))?;
         write!(
             connection,
@@ -275,8 +307,24 @@ impl Gateway {
 }
 
 fn spawn(program: &Path, verb: &str, folder: &Path) -> anyhow::Result<Child> {
+    spawn_in(None, program, verb, folder)
+}
+
+fn spawn_in(
+    namespace: Option<&str>,
+    program: &Path,
+    verb: &str,
+    folder: &Path,
+) -> anyhow::Result<Child> {
     // Nothing but the gateway itself forbids images of its memory.
-    let mut command = Command::new("prlimit");
+    let mut command = match namespace {
+        Some(namespace) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", namespace, "prlimit"]);
+            command
+        }
+        None => Command::new("prlimit"),
+    };
     command
         .arg("--core=unlimited")
         .arg(program)

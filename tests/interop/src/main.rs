@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     let outcome = if arguments.core {
         hold_core()
     } else if arguments.guest {
-        run_inside_guest(&guest_cases)
+        run_inside_guest(&arguments.gatehouse, &guest_cases)
     } else {
         run(&arguments, &cases, &guest_cases)
     };
@@ -154,7 +154,7 @@ fn run(
         run_cases(&program, &folder, cases, &mut tally)?;
     }
     if !guest_cases.is_empty() {
-        run_guest(&folder, guest_cases, &mut tally);
+        run_guest(&program, &folder, guest_cases, &mut tally);
     }
     Ok(tally)
 }
@@ -200,12 +200,14 @@ fn run_cases(
 
 /// Boots the guest once for all its cases; each is told by the line it printed there, and by what is
 /// seen of it from outside.
-fn run_guest(folder: &Path, cases: &[&'static GuestCase], tally: &mut Tally) {
+fn run_guest(gatehouse: &Path, folder: &Path, cases: &[&'static GuestCase], tally: &mut Tally) {
     let folder = folder.join(GUEST);
     let outcome = std::env::current_exe()
         .context("cannot find this program")
         .and_then(|program| {
-            let mut command = vec![program.to_string_lossy().into_owned(), "--guest".to_owned()];
+            let text = |path: &Path| path.to_string_lossy().into_owned();
+            let mut command = vec![text(&program), "--guest".to_owned()];
+            command.extend(["--gatehouse".to_owned(), text(gatehouse)]);
             command.extend(cases.iter().map(|case| format!("{GUEST}/{}", case.name)));
             guest::run(&folder, &command, Duration::from_secs(180))
         });
@@ -227,7 +229,7 @@ fn run_guest(folder: &Path, cases: &[&'static GuestCase], tally: &mut Tally) {
     }
 }
 
-fn run_inside_guest(cases: &[&'static GuestCase]) -> anyhow::Result<Tally> {
+fn run_inside_guest(program: &Path, cases: &[&'static GuestCase]) -> anyhow::Result<Tally> {
     let folder = std::env::current_dir().context("no current folder")?;
     network::set_up_guest()?;
     let started = Instant::now();
@@ -236,7 +238,12 @@ fn run_inside_guest(cases: &[&'static GuestCase]) -> anyhow::Result<Tally> {
         "guest: core up after {:.1} s",
         started.elapsed().as_secs_f64()
     );
-    let mut world = GuestWorld { ims, folder };
+    let program = program.to_owned();
+    let mut world = GuestWorld {
+        ims,
+        folder,
+        program,
+    };
     let mut tally = Tally::default();
     for case in cases {
         let name = format!("{GUEST}/{}", case.name);

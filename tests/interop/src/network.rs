@@ -39,7 +39,7 @@ pub const PEER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 16);
 pub const TELEPHONES: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 21);
 /// The P-CSCF's address on Gm where that is a network of its own, in the guest.
 pub const GM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// A terminal's address on Gm, in the namespace [`TERMINAL_NAMESPACE`] of the guest.
+/// A terminal's, or the gateway's, address on Gm, in the namespace [`TERMINAL_NAMESPACE`] of the guest.
 pub const TERMINAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The terminal's network in the guest.
 pub const TERMINAL_NAMESPACE: &str = "terminal";
@@ -124,7 +124,12 @@ pub fn set_up_guest() -> anyhow::Result<()> {
     ip(&format!("link set {GM_INTERFACE} up"))?;
     ip(&format!("-n {namespace} link set lo up"))?;
     ip(&format!("-n {namespace} address add {TERMINAL}/24 dev gm"))?;
-    ip(&format!("-n {namespace} link set gm up"))
+    ip(&format!("-n {namespace} link set gm up"))?;
+    // Where baresip looks for the address of the first telephone.
+    ip(&format!(
+        "address add {}/32 dev lo label lo:t0",
+        telephone(0)
+    ))
 }
 
 /// Does something in a named network namespace; sockets made there stay there.

@@ -238,7 +238,7 @@ impl Aka {
     }
 }
 
-/// What the kernel of a namespace holds: one `src … dst …` line for each association.
+/// What the kernel of a namespace holds: `src … dst … spi …` for each association.
 pub fn associations(namespace: Option<&str>) -> anyhow::Result<Vec<String>> {
     let mut ip = Command::new("ip");
     if let Some(namespace) = namespace {
@@ -249,8 +249,29 @@ pub fn associations(namespace: Option<&str>) -> anyhow::Result<Vec<String>> {
         .output()
         .context("could not start ip")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let lines = text.lines().filter(|line| line.starts_with("src "));
-    Ok(lines.map(str::to_owned).collect())
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(ends) = lines.next() {
+        // Keys follow, which nobody needs to see.
+        if ends.starts_with("src ") {
+            let index = lines.next().and_then(|line| line.split_once(" spi "));
+            let index = index.and_then(|(_, rest)| rest.split(' ').next());
+            found.push(format!("{ends} spi {}", index.unwrap_or("?")));
+        }
+    }
+    Ok(found)
+}
+
+/// Forgets what the kernels of both sides hold.
+pub fn forget_associations(namespace: &str) -> anyhow::Result<()> {
+    for words in ["state flush", "policy flush"] {
+        xfrm(namespace, words)?;
+        let mut ip = Command::new("ip");
+        ip.arg("xfrm").args(words.split(' '));
+        let status = ip.status().context("could not start ip")?;
+        ensure!(status.success(), "ip xfrm {words}: {status}");
+    }
+    Ok(())
 }
 
 fn xfrm(namespace: &str, words: &str) -> anyhow::Result<()> {

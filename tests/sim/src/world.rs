@@ -304,6 +304,8 @@ impl World {
             }
             // Nobody logs in by token here.
             Output::Fetch { .. } | Output::Ticket { .. } => {}
+            // Nobody here has IPsec.
+            Output::InstallSa(_) | Output::ExtendSa(_) | Output::DeleteSa { .. } => {}
             Output::CloseFlow { .. } | Output::Event(_) | Output::Idle => {}
         }
     }

@@ -217,4 +217,4 @@ const LEAP: u64 = 1 << 28;
 const BYTES: usize = 16 + 16 + 8 + 8 * INDICES;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

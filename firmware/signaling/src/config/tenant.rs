@@ -9,6 +9,7 @@ use crate::auth::IssuerId;
 use crate::emergency::EmergencyConfig;
 use crate::guard::dial_plan::DialPlan;
 use crate::message::Host;
+use crate::sec_agree::Cipher;
 
 /// A tenant, by its place in [`Config::tenants`](super::Config::tenants).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,8 @@ pub struct Tenant {
     pub profile: Profile,
     /// How its users prove who they are.
     pub login: Login,
+    /// How what is said to the P-CSCF is protected, beside TLS.
+    pub security: Security,
     /// Where requests towards the IMS go.
     pub next_hop: NextHop,
     /// Whether the servers of the next hop are asked by OPTIONS if they are there.
@@ -53,6 +56,7 @@ impl Tenant {
             domains: vec![domain],
             profile: Profile::Gm,
             login: Login::Digest,
+            security: Security::None,
             next_hop,
             probes: true,
             trusted_peers: Vec::new(),
@@ -147,6 +151,37 @@ pub struct TokenLogin {
     pub issuers: Vec<IssuerId>,
     /// What a challenge calls this box.
     pub realm: String,
+}
+
+/// What protects users' messages on Gm beside the transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Nothing: there is no security agreement.
+    None,
+    /// IPsec associations between each user and the P-CSCF, TS 33.203 §7. Their keys come
+    /// from AKA, so the box needs the users' ISIM credentials.
+    Ipsec(IpsecConfig),
+}
+
+/// IPsec on Gm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IpsecConfig {
+    /// The port of REGISTERs that nothing protects yet, of all users. Kamailio's P-CSCF
+    /// takes a REGISTER for a first one by its port 5060.
+    pub port: u16,
+    /// What is proposed, best first; not empty.
+    pub ciphers: Vec<Cipher>,
+}
+
+impl Security {
+    /// What is said of IPsec, if that is used.
+    #[must_use]
+    pub fn ipsec(&self) -> Option<&IpsecConfig> {
+        match self {
+            Security::None => None,
+            Security::Ipsec(ipsec) => Some(ipsec),
+        }
+    }
 }
 
 /// How browsers are registered in the IMS.

@@ -42,6 +42,9 @@ impl Registrations {
             return;
         };
         link.hop_answered(sent.to, response);
+        if self.take_objection(id, response, link) {
+            return;
+        }
         match response.status {
             status if status.is_success() => self.accepted(id, sent.to, response, link),
             StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -85,6 +88,9 @@ impl Registrations {
         response: Option<&Response>,
         link: &mut Link,
     ) {
+        if response.is_none() && self.begin_anew(id, link) {
+            return;
+        }
         let Some(binding) = self.table.get_mut(&id) else {
             return;
         };
@@ -463,6 +469,7 @@ impl Registrations {
         status: Option<u16>,
         link: &mut Link,
     ) {
+        self.security_failed(id, link);
         let binding = self.table.get(&id);
         let is_kept = binding.is_some_and(|binding| binding.on_behalf.is_some());
         match attempt.origin {

@@ -9,15 +9,17 @@ use crate::auth::{ProvenUser, TokenRefusal};
 use crate::config::{Config, HostName, Login, PrivateIdentityRule, Profile, TenantId};
 use crate::id::SipTransport;
 use crate::identity::{PrivateIdentity, PublicIdentity};
-use crate::message::headers::{Authorization, CSeq, Contact, Digest};
+use crate::message::headers::{Authorization, CSeq, Contact, Digest, SecurityClient};
 use crate::message::{
     Header, HeaderName, Headers, Host, Method, NameAddr, Request, Response, SipUri, StatusCode, Uri,
 };
 use crate::policy::Policies;
+use crate::protected::agreed;
 use crate::rejection::Rejection;
 
 use super::binding::{BindingKey, Instance, contact_uri};
 use super::mw::{self, Integrity};
+use super::security::Security;
 
 /// What a browser asks for.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub(super) struct Sender<'a> {
     pub(super) additions: Option<mw::Additions<'a>>,
     /// What proves a user whom the box keeps registered.
     pub(super) credentials: Option<Authorization>,
+    /// What protects the user, where that is IPsec.
+    pub(super) security: Option<&'a Security>,
     /// How long the box asks for, whatever the browser wants.
     pub(super) expires: Option<u32>,
 }
@@ -235,7 +239,19 @@ impl Asked {
         let is_terminal = tenant.profile == Profile::Gm;
         if is_terminal {
             // S-CSCFs want it because P-CSCFs add a Path, RFC 3327 §5.1.
-            headers.push(HeaderName::Supported, "path");
+            let supported = match sender.security {
+                Some(_) => "path, sec-agree",
+                None => "path",
+            };
+            headers.push(HeaderName::Supported, supported);
+        }
+        if let Some(security) = sender.security {
+            // RFC 3329 §2.3.1; one to a line, because Kamailio's P-CSCF reads no list.
+            for mechanism in security.client() {
+                headers.push_typed(&SecurityClient(mechanism));
+            }
+            let verify = security.register_way().map(|way| way.verify);
+            agreed(verify.unwrap_or_default(), &mut headers);
         }
         headers.push(HeaderName::UserAgent, config.product.as_str());
         for header in &self.carried {

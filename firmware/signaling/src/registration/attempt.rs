@@ -10,6 +10,7 @@ use crate::transaction::{ClientTransactionId, ServerTransactionId};
 
 use super::asked::Asked;
 use super::on_behalf::Proving;
+use super::security::Offer;
 
 /// A REGISTER that has no final answer yet.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub(super) struct Attempt {
     pub(super) tried: Vec<Hop>,
     /// Whether the interval was raised once already (423).
     pub(super) is_raised: bool,
+    /// Whether it was begun anew without the associations that stood.
+    pub(super) is_anew: bool,
+    /// What its last challenge says of security.
+    pub(super) offer: Option<Offer>,
     /// How far the box is with proving it, if that is the box's to do.
     pub(super) proving: Proving,
     /// When the endpoint, the name service or the core has taken too long.

@@ -20,6 +20,7 @@ use super::attempt::Attempt;
 use super::challenge::Challenges;
 use super::mw::Integrity;
 use super::on_behalf::OnBehalf;
+use super::security::Security;
 
 /// One registration, by the order of their making; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +88,8 @@ pub struct Binding {
     pub(super) state: State,
     /// What the box keeps him registered by; `None` if his browser does it.
     pub(super) on_behalf: Option<OnBehalf>,
+    /// What protects it towards the P-CSCF, where that is IPsec.
+    pub(super) security: Option<Security>,
     /// As what it is counted just now.
     pub(super) counted: Kind,
     /// Until when the core may hold our Contact, as far as we know.
@@ -254,11 +257,15 @@ impl Binding {
     /// `None` before the first one.
     #[must_use]
     pub fn ims_path(&self, config: &Config) -> Option<ImsPath> {
+        let (endpoint, remote) = match self.protected_way() {
+            Some(way) => way.map(|way| (way.client, way.to))?,
+            None => (self.endpoint, self.next_hop?.address),
+        };
         Some(ImsPath {
             tenant: self.tenant,
-            endpoint: self.endpoint,
+            endpoint,
             local: self.local?,
-            remote: self.next_hop?.address,
+            remote,
             transport: self.transport(config),
         })
     }
@@ -282,6 +289,15 @@ impl Binding {
         if config.tenant(self.tenant).profile != Profile::Gm {
             return registered.service_route.clone();
         }
+        // TS 24.229 §5.1.2A.1.1: with its protected server port.
+        let address = match self.protected_way() {
+            Some(Some(way)) => way.to,
+            Some(None) | None => next_hop.address,
+        };
+        let next_hop = Hop {
+            address,
+            ..next_hop
+        };
         let mut routes = vec![NameAddr::new(next_hop.uri().with_flag("lr"))];
         routes.extend(registered.service_route.iter().cloned());
         routes
@@ -343,7 +359,8 @@ impl Binding {
         let kept = self.registered().and(self.on_behalf.as_ref());
         let is_away = matches!(self.state, State::Grace { .. });
         let kept = kept.map(|it| it.deadline(is_away, attempt.is_some()));
-        [attempt, kept]
+        let security = self.security.as_ref().and_then(Security::poll_timeout);
+        [attempt, kept, security]
             .into_iter()
             .flatten()
             .fold(state, Instant::min)

@@ -77,6 +77,11 @@ impl Binding {
         if self.is_trunk() {
             return None; // It begins anew at each start.
         }
+        // Its associations end with the process, as their keys are kept nowhere: its browser
+        // registers anew.
+        if self.is_secured() {
+            return None;
+        }
         let granted = self.registered().map(|registered| KeptGrant {
             until: clock.wall(registered.until),
             service_route: registered.service_route.clone(),
@@ -134,6 +139,9 @@ impl Registrations {
             return false;
         };
         let tenant = link.config.tenant(id_of_tenant);
+        if tenant.security.ipsec().is_some() {
+            return false; // It was made without.
+        }
         let longest = now + tenant.registration.expires;
         let later = |at: Option<UnixTime>| match at {
             // Nobody knows how long the box was away: the core may hold it still.
@@ -213,6 +221,7 @@ impl Registrations {
             challenges: Challenges::default(),
             was_challenged: kept.was_challenged,
             on_behalf,
+            security: None,
             state,
             counted: Kind::Unregistered,
             core_until,

@@ -69,12 +69,14 @@ impl Registrations {
         }
         self.refresh_watches(now, link);
         self.shared.handle_timeout(link);
+        self.unprotected.handle_timeout(link);
         if self.leave_at.is_some_and(|at| at <= now) {
             self.leave_some(link);
         }
     }
 
     fn wake(&mut self, id: BindingId, now: Instant, link: &mut Link) {
+        self.age_security(id, link);
         let Some(binding) = self.table.get(&id) else {
             return;
         };
@@ -282,6 +284,7 @@ impl Registrations {
         if let Some(sent) = self.take_attempt(id).and_then(|attempt| attempt.sent) {
             link.abandon(sent.transaction);
         }
+        self.security_failed(id, link);
     }
 
     /// Forgets a registration and gives its port back; `lingers` leaves the port open for
@@ -292,6 +295,7 @@ impl Registrations {
             binding.state = State::Lingering { until };
             return self.reschedule(id);
         }
+        self.security_over(id, link);
         let Some(binding) = self.table.remove(&id) else {
             return;
         };

@@ -17,6 +17,7 @@ mod mw;
 mod on_behalf;
 mod reginfo;
 mod relay;
+mod security;
 mod shared;
 mod trunk;
 mod watch;
@@ -26,7 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::auth::AuthenticationId;
-use crate::config::TenantId;
+use crate::config::{Tenant, TenantId};
 use crate::deadlines::Deadlines;
 use crate::event::DeregistrationCause;
 use crate::flow::Closing;
@@ -59,6 +60,8 @@ pub struct Registrations {
     door: Doorkeeper,
     watches: Watches,
     shared: SharedEndpoints,
+    /// The ports of what nothing protects yet, where there is IPsec.
+    unprotected: SharedEndpoints,
     /// The registrations that a connection has, or has tried for.
     by_flow: BTreeMap<FlowId, BTreeSet<BindingId>>,
     /// Each tenant's.
@@ -103,6 +106,8 @@ impl Tally {
 pub(crate) enum Change {
     /// The browser is away.
     Away(BindingId),
+    /// The registration is about to end: its calls end first, while they still can.
+    Leaving(BindingId),
     /// The browser came back, on another connection.
     Back(BindingId),
     /// The core has taken the registration of a user who logged in by token.
@@ -120,7 +125,10 @@ pub(crate) enum Change {
 impl Registrations {
     pub(crate) fn new(link: &mut Link) -> Self {
         let config = link.config.clone();
-        let shared = SharedEndpoints::open(&config, link);
+        let of_all = |tenant: &Tenant| tenant.profile.shared_port();
+        let shared = SharedEndpoints::open(&config, of_all, link);
+        let of_ipsec = |tenant: &Tenant| Some(tenant.security.ipsec()?.port);
+        let unprotected = SharedEndpoints::open(&config, of_ipsec, link);
         Registrations {
             table: BTreeMap::new(),
             by_key: BTreeMap::new(),
@@ -130,6 +138,7 @@ impl Registrations {
             door: Doorkeeper::default(),
             watches: Watches::default(),
             shared,
+            unprotected,
             by_flow: BTreeMap::new(),
             held: vec![0; config.tenants.len()],
             unresolved: BTreeSet::new(),
@@ -237,6 +246,7 @@ impl Registrations {
         };
         let binding = self.of_endpoint(endpoint);
         let shared = self.shared.of_endpoint(endpoint);
+        let shared = shared.or_else(|| self.unprotected.of_endpoint(endpoint));
         match binding.map(Binding::tenant).or(shared.map(|it| it.tenant)) {
             None => (0..link.config.tenants.len()).map(TenantId).any(is_his),
             Some(tenant) => {
@@ -252,15 +262,14 @@ impl Registrations {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let next = self.deadlines.next();
-        let shared = self.shared.poll_timeout();
-        let watch = self.watches.poll_timeout();
-        let all = [next, self.leave_at, shared, watch];
-        all.into_iter().flatten().min()
+        let shared = [&self.shared, &self.unprotected].map(SharedEndpoints::poll_timeout);
+        let own = [next, self.leave_at, self.watches.poll_timeout()];
+        own.into_iter().chain(shared).flatten().min()
     }
 
     /// Ports held towards the IMS.
     pub(crate) fn endpoints(&self) -> usize {
-        self.by_endpoint.len() + self.shared.len()
+        self.by_endpoint.len() + self.shared.len() + self.unprotected.len()
     }
 
     /// How many there are.

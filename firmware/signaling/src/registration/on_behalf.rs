@@ -23,6 +23,7 @@ use crate::rejection::Rejection;
 use super::asked::{self, Asked};
 use super::attempt::{Attempt, Origin};
 use super::binding::{Binding, BindingId, Registered, State};
+use super::security::Offer;
 use super::{Change, Registrations};
 
 /// What the box keeps somebody registered by.
@@ -246,7 +247,9 @@ impl Registrations {
             return false;
         };
         link.counters.challenges_answered += 1;
-        attempt.sent = None;
+        if let Some(sent) = attempt.sent.take() {
+            attempt.offer = Some(Offer::read(sent.to.address.ip(), response));
+        }
         on_behalf.proof = None;
         let www = response.headers.www_authenticate().map(|it| it.0);
         let proxy = response.headers.proxy_authenticate().map(|it| it.0);
@@ -314,7 +317,10 @@ impl Registrations {
         };
         let failure = match answer {
             Ok(answer) if attempt.proving.take(answer, question) => {
-                self.advance(id, link);
+                match self.agree(id, &answer.verdict, link) {
+                    Ok(()) => self.advance(id, link),
+                    Err(failure) => self.insecure(id, failure, link),
+                }
                 return true;
             }
             Ok(_) => RegistrationFailure::ForeignNetwork,
@@ -334,6 +340,19 @@ impl Registrations {
         link: &mut Link,
     ) {
         let now = link.instant();
+        let Some(binding) = self.table.get(&id) else {
+            return;
+        };
+        let registration = &link.config.tenant(binding.tenant).registration;
+        let granted = match attempt.asked.expires {
+            0 => 0,
+            _ => asked::granted(response, &binding.token, seconds(registration.kept_expires)),
+        };
+        let time = Duration::from_secs(granted.into());
+        match granted {
+            0 => self.security_over(id, link),
+            _ => self.security_accepted(id, time, link),
+        }
         let Some(binding) = self.table.get_mut(&id) else {
             return;
         };
@@ -344,12 +363,6 @@ impl Registrations {
             on_behalf.proof = attempt.proving.answered;
         }
         on_behalf.refusals = 0;
-        let registration = &link.config.tenant(binding.tenant).registration;
-        let granted = match attempt.asked.expires {
-            0 => 0,
-            _ => asked::granted(response, &binding.token, seconds(registration.kept_expires)),
-        };
-        let time = Duration::from_secs(granted.into());
         let wanted = on_behalf.wanted_until.saturating_duration_since(now);
         on_behalf.refresh_at = (granted > 0).then(|| now + refresh_after(time));
         let registered = Registered::read(&attempt.asked, response, now + time);
@@ -527,6 +540,13 @@ impl Binding {
     /// Whether the registration is this user's, who proved himself to the box.
     pub(super) fn is_proven_for(&self, user: &ProvenUser) -> bool {
         self.proven_user().is_some_and(|it| it.impi == user.impi)
+    }
+
+    /// The next REGISTER says who he is and proves nothing.
+    pub(super) fn forget_proof(&mut self) {
+        if let Some(on_behalf) = &mut self.on_behalf {
+            on_behalf.proof = None;
+        }
     }
 
     /// Whether the box keeps this user registered, and he is the one.

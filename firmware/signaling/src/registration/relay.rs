@@ -18,7 +18,6 @@ use crate::reach::{Hop, Ways};
 use crate::rejection::Rejection;
 use crate::transaction::ServerTransactionId;
 
-use super::Registrations;
 use super::asked::{self, Asked, Sender};
 use super::attempt::{Attempt, Origin, Sent};
 use super::binding::{
@@ -27,6 +26,8 @@ use super::binding::{
 use super::challenge::Challenges;
 use super::mw;
 use super::on_behalf::{self, Proving};
+use super::security::Security;
+use super::{Change, Registrations};
 
 impl Registrations {
     /// Takes a browser's REGISTER; `user` is whom its token proves. On Gm the box registers
@@ -92,6 +93,9 @@ impl Registrations {
         match self.admit(flow, &asked, user.as_ref(), link) {
             Ok(Some(id)) => {
                 asked.integrity.is_bound = self.table[&id].flow() == Some(flow);
+                if asked.is_farewell() && self.table[&id].is_secured() {
+                    self.changes.push_back(Change::Leaving(id));
+                }
                 let is_terminal = link.config.tenant(asked.tenant).profile == Profile::Gm;
                 let kept = user.filter(|_| is_terminal);
                 let is_renewed =
@@ -177,7 +181,8 @@ impl Registrations {
             return Err(Rejection::Draining);
         }
         let of_flow = self.by_flow.get(&flow).map_or(0, |ids| ids.len());
-        let registration = &link.config.tenant(asked.tenant).registration;
+        let tenant = link.config.tenant(asked.tenant);
+        let (registration, security) = (&tenant.registration, tenant.security.ipsec().cloned());
         let TenantId(tenant) = asked.tenant;
         if self.held[tenant] >= registration.count || of_flow >= registration.per_flow {
             return Err(Rejection::NoCapacity);
@@ -208,6 +213,7 @@ impl Registrations {
             was_challenged: false,
             state: State::New { until },
             on_behalf: None,
+            security: security.as_ref().map(Security::new),
             counted: Kind::Unregistered,
             core_until: None,
             min_expires: None,
@@ -225,7 +231,10 @@ impl Registrations {
                 link.push(Output::Open {
                     endpoint,
                     tenant: asked.tenant,
-                    kind: EndpointKind::Own,
+                    kind: match security {
+                        Some(_) => EndpointKind::Protected,
+                        None => EndpointKind::Own,
+                    },
                 });
             }
         }
@@ -252,6 +261,8 @@ impl Registrations {
             sent: None,
             tried: Vec::new(),
             is_raised: false,
+            is_anew: false,
+            offer: None,
             proving: Proving::default(),
             give_up_at: link.instant() + answer_time,
             not_before: None,
@@ -348,8 +359,11 @@ impl Registrations {
                 Some(hop) if is_house && !binding.is_trunk() => {
                     return self.grant(id, hop, link);
                 }
-                Some(hop) if self.prepare(id, link) => return self.send(id, local, hop, link),
-                Some(_) => return, // It goes on when its credentials are there.
+                Some(hop) if self.secure(id, link) && self.prepare(id, link) => {
+                    return self.send(id, local, hop, link);
+                }
+                // It goes on when its credentials, or what protects it, are there.
+                Some(_) => return,
                 None => (RegistrationFailure::CoreSilent, Rejection::CoreSilent),
             },
             Ways::Wait => {
@@ -366,6 +380,7 @@ impl Registrations {
     }
 
     fn send(&mut self, id: BindingId, local: SocketAddr, to: Hop, link: &mut Link) {
+        let open = self.open_port(id);
         let Some(binding) = self.table.get_mut(&id) else {
             return;
         };
@@ -388,6 +403,7 @@ impl Registrations {
             min_expires: binding.min_expires,
             additions: None,
             credentials: attempt.proving.header(),
+            security: binding.security.as_ref(),
             expires: kept.map(on_behalf::seconds),
         };
         let icid = link.token();
@@ -412,11 +428,17 @@ impl Registrations {
             ..sender
         };
         let request = attempt.asked.request(sender, &link.config);
+        let way = binding.security.as_ref().map(Security::register_way);
+        let (endpoint, local, remote) = match (way, open) {
+            (Some(Some(way)), _) => (way.client, local, way.to),
+            (Some(None), Some((endpoint, open))) => (endpoint, open, to.address),
+            (Some(None) | None, _) => (binding.endpoint, local, to.address),
+        };
         let path = ImsPath {
             tenant: binding.tenant,
-            endpoint: binding.endpoint,
+            endpoint,
             local,
-            remote: to.address,
+            remote,
             transport: to.transport,
         };
         let answer_time = tenant.registration.answer_time;
@@ -439,6 +461,12 @@ impl Registrations {
             self.set_shared_local(tenant, local, link);
             return self.start_trunk(tenant, link);
         }
+        if let Some(tenant) = self.unprotected.handle_opened(endpoint, local) {
+            return self.go_on(tenant, link);
+        }
+        if self.client_opened(endpoint, local, link) {
+            return;
+        }
         match self.set_local(endpoint, local) {
             Some(id) => self.advance(id, link),
             None => link.push(Output::Close { endpoint }),
@@ -459,6 +487,14 @@ impl Registrations {
         }
     }
 
+    /// The port of what nothing protects is open: what waited for it goes on.
+    fn go_on(&mut self, tenant: TenantId, link: &mut Link) {
+        let his = self.table.values().filter(|it| it.tenant == tenant);
+        for id in his.map(Binding::id).collect::<Vec<_>>() {
+            self.advance(id, link);
+        }
+    }
+
     /// Learns that there will be no endpoint.
     pub(crate) fn handle_open_failed(
         &mut self,
@@ -466,7 +502,11 @@ impl Registrations {
         reason: OpenFailure,
         link: &mut Link,
     ) {
-        if self.shared.handle_open_failed(endpoint, link.instant()) {
+        let now = link.instant();
+        if self.shared.handle_open_failed(endpoint, now)
+            || self.unprotected.handle_open_failed(endpoint, now)
+            || self.client_refused(endpoint, link)
+        {
             return link.event(Event::EndpointRefused { endpoint, reason });
         }
         let Some(id) = self.by_endpoint.get(&endpoint).copied() else {

@@ -1,15 +1,16 @@
-//! The one port that all users of a tenant share where the box is the P-CSCF (Mw) or the end
-//! of a trunk: opened at the start, and again after a while if that failed.
+//! A port that all users of a tenant share: that of everything where the box is the P-CSCF
+//! (Mw) or the end of a trunk, and that of what nothing protects yet where there is IPsec
+//! (Gm). Opened at the start, and again after a while if that failed.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, TenantId};
+use crate::config::{Config, Tenant, TenantId};
 use crate::id::EndpointId;
 use crate::link::Link;
 use crate::output::{EndpointKind, Output};
 
-/// The shared ports of all tenants.
+/// The shared ports of one kind, of all tenants.
 #[derive(Debug)]
 pub(super) struct SharedEndpoints(Vec<Shared>);
 
@@ -25,11 +26,15 @@ pub(super) struct Shared {
 }
 
 impl SharedEndpoints {
-    /// Asks for every port; they are the first endpoints.
-    pub(super) fn open(config: &Config, link: &mut Link) -> Self {
+    /// Asks for the port of every tenant that has one; they are the first endpoints.
+    pub(super) fn open(
+        config: &Config,
+        port_of: impl Fn(&Tenant) -> Option<u16>,
+        link: &mut Link,
+    ) -> Self {
         let tenants = config.tenants.iter().enumerate();
         let mut shared = Vec::new();
-        for (at, port) in tenants.filter_map(|(at, it)| Some((at, it.profile.shared_port()?))) {
+        for (at, port) in tenants.filter_map(|(at, tenant)| Some((at, port_of(tenant)?))) {
             let endpoint = link.endpoint();
             link.shares(endpoint);
             shared.push(Shared {

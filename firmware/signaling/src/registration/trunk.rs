@@ -67,6 +67,7 @@ impl Registrations {
                 until: now + FOR_EVER,
             },
             on_behalf: Some(on_behalf),
+            security: None,
             id,
             key: key.clone(),
             tenant,

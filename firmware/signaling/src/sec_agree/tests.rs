@@ -9,23 +9,36 @@ struct World {
     agreement: Agreement,
     rng: ChaCha20Rng,
     now: Instant,
+    clients: u16,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
     fn new() -> Self {
-        let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let ports = Ports {
-            client: 40_100,
-            server: 40_101,
+        let server = Port {
+            endpoint: EndpointId(1),
+            address: "198.51.100.1:40101".parse().unwrap(),
         };
-        let local = "198.51.100.1".parse().unwrap();
-        World {
-            agreement: Agreement::new(local, ports, &mut rng),
-            rng,
+        let mut world = World {
+            agreement: Agreement::new(server, vec![Cipher::AesCbc, Cipher::Null]),
+            rng: ChaCha20Rng::seed_from_u64(1),
             now: Instant::now(),
-        }
+            clients: 0,
+        };
+        world.propose();
+        world
+    }
+
+    /// Client ports are 40200, 40201 and so on.
+    fn propose(&mut self) {
+        let port = 40_200 + self.clients;
+        self.clients += 1;
+        let client = Port {
+            endpoint: EndpointId(port.into()),
+            address: SocketAddr::new("198.51.100.1".parse().unwrap(), port),
+        };
+        self.agreement.propose(client, &mut self.rng);
     }
 
     fn challenged(&mut self, offered: &[&str]) -> Result<(), Disagreement> {
@@ -39,7 +52,23 @@ impl World {
         };
         let from = "192.0.2.10".parse().unwrap();
         self.agreement
-            .handle_challenge(from, &offered, &keys, self.now, &mut self.rng)
+            .handle_challenge(from, &offered, &keys, self.now)
+    }
+
+    /// The network takes it; its 200 comes from this port.
+    fn accepted(&mut self, time: Duration, port: u16) {
+        let from = SocketAddr::new("192.0.2.10".parse().unwrap(), port);
+        self.agreement.handle_accepted(time, from, self.now);
+    }
+
+    /// One authentication after another.
+    fn agreed(&mut self, time: Duration, port: u16) {
+        if !self.agreement.has_proposal() {
+            self.propose();
+        }
+        let text = server(u32::from(port) - 2101, port, "null");
+        self.challenged(&[&text]).unwrap();
+        self.accepted(time, port);
     }
 
     fn spis(&self) -> (u32, u32) {
@@ -50,17 +79,24 @@ impl World {
         )
     }
 
-    /// All changes, a line each.
+    /// All changes, a line each, and one for each association that is made.
     fn changes(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.agreement.poll_output())
-            .map(|change| match change {
-                Change::Install(it) => {
+        let mut lines = Vec::new();
+        while let Some(change) = self.agreement.poll_output() {
+            match change {
+                Change::Install(made) => lines.extend(made.ways.iter().map(|it| {
                     let way = if it.is_inbound { "in" } else { "out" };
                     format!("+{} {} -> {} {way}", it.spi, it.from, it.to)
+                })),
+                Change::Extend(made) => {
+                    let time = made.ways[0].lifetime.as_secs();
+                    lines.push(format!("{} lasts {time} s", made.client.0));
                 }
-                Change::Delete(id) => format!("-{} {}", id.spi, id.to),
-            })
-            .collect()
+                Change::Delete(client) => lines.push(format!("-{}", client.0)),
+                Change::Close(client) => lines.push(format!("close {}", client.0)),
+            }
+        }
+        lines
     }
 
     fn pass(&mut self, time: Duration) {
@@ -83,11 +119,12 @@ fn server(spi: u32, port: u16, ealg: &str) -> String {
 fn a_challenge_makes_the_four_associations_of_ts_33_203() {
     let mut world = World::new();
     let (spi_c, spi_s) = world.spis();
+    let proposed = world.agreement.client();
     assert_eq!(
-        world.agreement.client()[0].to_string(),
+        proposed[0].to_string(),
         format!(
             "ipsec-3gpp;alg=hmac-sha-1-96;ealg=aes-cbc;prot=esp;mod=trans;spi-c={spi_c};\
-             spi-s={spi_s};port-c=40100;port-s=40101"
+             spi-s={spi_s};port-c=40200;port-s=40101"
         )
     );
     let text = server(3000, 5101, "aes-cbc");
@@ -95,15 +132,29 @@ fn a_challenge_makes_the_four_associations_of_ts_33_203() {
     assert_eq!(
         world.changes(),
         [
-            "+3001 198.51.100.1:40100 -> 192.0.2.10:5100 out".to_owned(),
-            format!("+{spi_c} 192.0.2.10:5100 -> 198.51.100.1:40100 in"),
+            "+3001 198.51.100.1:40200 -> 192.0.2.10:5100 out".to_owned(),
+            format!("+{spi_c} 192.0.2.10:5100 -> 198.51.100.1:40200 in"),
             format!("+{spi_s} 192.0.2.10:5101 -> 198.51.100.1:40101 in"),
             "+3000 198.51.100.1:40101 -> 192.0.2.10:5101 out".to_owned(),
         ]
     );
-    assert_eq!(world.agreement.verify()[0].to_string(), text);
-    let hop = "192.0.2.10:5100".parse().unwrap();
-    assert_eq!(world.agreement.next_hop(), Some(hop));
+    let way = world.agreement.register_way().unwrap();
+    assert_eq!(way.verify[0].to_string(), text);
+    assert_eq!(way.to, "192.0.2.10:5100".parse().unwrap());
+    assert!(world.agreement.way().is_none(), "the network decides first");
+    assert_eq!(
+        world.agreement.client(),
+        proposed,
+        "the answer proposes the same"
+    );
+    world.accepted(600 * SECOND, 5101);
+    assert_eq!(world.changes(), ["40200 lasts 630 s"]);
+    assert_eq!(
+        world.agreement.way().unwrap().to,
+        "192.0.2.10:5100".parse().unwrap()
+    );
+    assert!(!world.agreement.has_proposal());
+    world.propose();
     let next = world.spis();
     assert!(
         next.0 != spi_c && next.1 != spi_s,
@@ -115,25 +166,35 @@ fn a_challenge_makes_the_four_associations_of_ts_33_203() {
 fn keys_are_made_as_annex_i_says_and_never_print() {
     let mut world = World::new();
     world.challenged(&[&server(3000, 5101, "aes-cbc")]).unwrap();
-    let Some(Change::Install(hidden)) = world.agreement.poll_output() else {
-        panic!("an association");
+    let Some(Change::Install(made)) = world.agreement.poll_output() else {
+        panic!("associations");
     };
+    let hidden = &made.ways[0];
     let key = &hidden.protection.integrity_key;
     assert_eq!((key[0], key[15], &key[16..]), (0x11, 0x11, &[0; 4][..]));
     let cipher = Some(Zeroizing::new([0xcc; 16]));
     assert_eq!(hidden.protection.cipher_key, cipher);
     let text = format!("{:?}", hidden.protection);
     assert_eq!(text, "hmac-sha-1-96 aes-cbc <private>");
-    world.changes();
     world.challenged(&[&server(3000, 5101, "null")]).unwrap();
-    let installed = std::iter::from_fn(|| world.agreement.poll_output());
-    let plain = installed.filter(|it| matches!(it, Change::Install(_)));
-    for change in plain {
-        let Change::Install(plain) = change else {
-            continue;
-        };
-        assert_eq!(plain.protection.cipher_key, None);
-    }
+    let Some(Change::Install(plain)) = std::iter::from_fn(|| world.agreement.poll_output()).last()
+    else {
+        panic!("associations");
+    };
+    assert!(
+        plain
+            .ways
+            .iter()
+            .all(|it| it.protection.cipher_key.is_none())
+    );
+}
+
+#[test]
+fn a_cipher_that_was_not_proposed_is_not_taken() {
+    let mut world = World::new();
+    world.agreement.ciphers = vec![Cipher::AesCbc];
+    let taken = world.challenged(&[&server(3000, 5101, "null")]);
+    assert_eq!(taken, Err(Disagreement::NothingInCommon));
 }
 
 #[test]
@@ -146,11 +207,8 @@ fn the_best_of_what_was_proposed_is_taken() {
         .challenged(&[&server(4000, 5201, "aes-cbc"), &better, &gcm, &md5, "tls"])
         .unwrap();
     assert!(world.changes()[0].starts_with("+3001 "));
-    assert_eq!(
-        world.agreement.verify().len(),
-        5,
-        "the whole list is said back"
-    );
+    let way = world.agreement.register_way().unwrap();
+    assert_eq!(way.verify.len(), 5, "the whole list is said back");
 }
 
 #[test]
@@ -191,52 +249,59 @@ fn what_was_not_proposed_or_is_broken_is_no_agreement() {
 #[test]
 fn new_associations_are_made_before_the_old_ones_break() {
     let mut world = World::new();
-    let first = world.spis();
-    world.challenged(&[&server(3000, 5101, "null")]).unwrap();
-    world.agreement.handle_accepted(600 * SECOND, world.now);
+    world.agreed(600 * SECOND, 5101);
     world.changes();
     world.pass(300 * SECOND);
 
+    world.propose();
     world.challenged(&[&server(3002, 5103, "null")]).unwrap();
     let made = world.changes();
     assert!(
         made.len() == 4 && made.iter().all(|it| it.starts_with('+')),
         "{made:?}"
     );
-    world.agreement.handle_accepted(600 * SECOND, world.now);
+    let way = |world: &World| world.agreement.way().unwrap().client;
+    assert_eq!(
+        way(&world),
+        EndpointId(40_200),
+        "calls stay on the old ones"
+    );
+    world.accepted(600 * SECOND, 5101);
+    assert_eq!(way(&world), EndpointId(40_201));
+    assert_eq!(world.changes(), ["40201 lasts 630 s"]);
+    world.pass(60 * SECOND);
     assert!(
         world.changes().is_empty(),
-        "a message may be under way on the old ones"
+        "nothing has come by the new ones yet"
     );
-    world
-        .agreement
-        .handle_message("192.0.2.10:5101".parse().unwrap());
-    assert!(world.changes().is_empty());
-    world
-        .agreement
-        .handle_message("192.0.2.10:5103".parse().unwrap());
-    let gone = [
-        "-3001 192.0.2.10".to_owned(),
-        format!("-{} 198.51.100.1", first.0),
-        format!("-{} 198.51.100.1", first.1),
-        "-3000 192.0.2.10".to_owned(),
-    ];
-    assert_eq!(world.changes(), gone);
+    let from = "192.0.2.10:5103".parse().unwrap();
+    world.agreement.handle_message(from, world.now);
+    world.pass(31 * SECOND);
+    assert!(
+        world.changes().is_empty(),
+        "transactions may be under way on the old ones"
+    );
+    world.pass(SECOND);
+    assert_eq!(world.changes(), ["-40200", "close 40200"]);
 }
 
 #[test]
 fn old_associations_go_with_their_time_if_nothing_comes() {
     let mut world = World::new();
-    world.challenged(&[&server(3000, 5101, "null")]).unwrap();
-    world.agreement.handle_accepted(100 * SECOND, world.now);
+    world.agreed(100 * SECOND, 5101);
     world.pass(50 * SECOND);
+    world.propose();
     world.challenged(&[&server(3002, 5103, "null")]).unwrap();
-    world.agreement.handle_accepted(100 * SECOND, world.now);
+    world.accepted(100 * SECOND, 5101);
     world.changes();
     world.pass(79 * SECOND);
     assert!(world.changes().is_empty());
     world.pass(SECOND);
-    assert_eq!(world.changes().len(), 4, "100 s and 30 s after the first");
+    assert_eq!(
+        world.changes(),
+        ["-40200", "close 40200"],
+        "100 s and 30 s after the first"
+    );
     assert_eq!(
         world.agreement.poll_timeout(),
         Some(world.now + 50 * SECOND)
@@ -246,19 +311,20 @@ fn old_associations_go_with_their_time_if_nothing_comes() {
 #[test]
 fn an_attempt_that_fails_or_is_never_answered_leaves_what_stood_before() {
     let mut world = World::new();
-    world.challenged(&[&server(3000, 5101, "null")]).unwrap();
-    world.agreement.handle_accepted(3600 * SECOND, world.now);
+    world.agreed(3600 * SECOND, 5101);
     world.changes();
+    world.propose();
     world.challenged(&[&server(3002, 5103, "null")]).unwrap();
     world.changes();
     world.agreement.handle_failed();
-    assert_eq!(world.changes()[0], "-3003 192.0.2.10");
+    assert_eq!(world.changes(), ["-40201", "close 40201"]);
     let hop = "192.0.2.10:5100".parse().unwrap();
-    assert_eq!(world.agreement.next_hop(), Some(hop));
+    assert_eq!(world.agreement.register_way().unwrap().to, hop);
+    world.propose();
     world.challenged(&[&server(3004, 5105, "null")]).unwrap();
     world.changes();
     world.pass(240 * SECOND);
-    assert_eq!(world.changes()[0], "-3005 192.0.2.10");
+    assert_eq!(world.changes(), ["-40202", "close 40202"]);
 }
 
 #[test]
@@ -268,22 +334,33 @@ fn a_second_challenge_replaces_the_associations_of_the_first() {
     world.changes();
     world.challenged(&[&server(3002, 5103, "null")]).unwrap();
     let changes = world.changes();
-    assert_eq!(changes.len(), 8);
-    assert!(changes[0].starts_with("-3001") && changes[4].starts_with("+3003"));
+    assert_eq!(changes.len(), 5);
+    assert!(changes[0] == "-40200" && changes[1].starts_with("+3003"));
+}
+
+#[test]
+fn a_refresh_without_a_challenge_makes_the_associations_last() {
+    let mut world = World::new();
+    world.agreed(100 * SECOND, 5101);
+    world.changes();
+    world.pass(50 * SECOND);
+    world.propose();
+    world.accepted(100 * SECOND, 5101);
+    assert_eq!(world.changes(), ["40200 lasts 180 s"]);
+    assert!(world.agreement.has_proposal(), "good for the next time");
 }
 
 #[test]
 fn at_the_end_nothing_is_left() {
     let mut world = World::new();
     for port in [5101, 5103, 5105] {
-        let text = server(u32::from(port), port, "aes-cbc");
-        world.challenged(&[&text]).unwrap();
-        world.agreement.handle_accepted(3600 * SECOND, world.now);
+        world.agreed(3600 * SECOND, port);
     }
+    world.propose();
     world.challenged(&[&server(9000, 5107, "aes-cbc")]).unwrap();
     world.agreement.end();
     let changes = world.changes();
     let count = |sign| changes.iter().filter(|it| it.starts_with(sign)).count();
-    assert_eq!((count('+'), count('-')), (16, 16));
+    assert_eq!((count('+'), count('-'), count('c')), (16, 4, 4));
     assert_eq!(world.agreement.poll_timeout(), None);
 }

@@ -34,7 +34,8 @@ impl View<'_> {
     /// stays with the server that the call went through.
     fn ims_path(&self, request: &Request) -> Option<ImsPath> {
         let path = self.binding()?.ims_path(&self.link.config)?;
-        if request.begins_a_call() {
+        // With IPsec the user's P-CSCF is where everything goes.
+        if request.begins_a_call() || self.binding()?.is_secured() {
             return Some(path);
         }
         let own = self.hop.unwrap_or(path.hop());

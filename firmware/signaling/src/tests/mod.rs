@@ -7,6 +7,7 @@ mod calls;
 mod devices;
 mod emergency;
 mod guarding;
+mod ipsec;
 mod mw;
 mod mw_routes;
 mod on_behalf;

@@ -17,9 +17,10 @@ use crate::auth::{AuthenticationFailure, Credential, FetchId, FetchRequest, Toke
 use crate::config::{Config, HostName, NextHop};
 use crate::message::{HeaderName, Message, Parsed, Request, Response, StatusCode, parse_datagram};
 use crate::reach::{Question, Records, Resolution};
+use crate::sec_agree::Associations;
 use crate::{
-    EndpointId, Event, FlowId, Input, Output, QueryId, RecordKey, Restored, Signaling,
-    SipTransport, WriteId,
+    EndpointId, EndpointKind, Event, FlowId, Input, Output, QueryId, RecordKey, Restored,
+    SaFailure, Signaling, SipTransport, WriteId,
 };
 
 pub(super) const CORE: &str = "192.0.2.10:5060";
@@ -53,6 +54,10 @@ pub(super) struct World {
     pub(super) config: Config,
     /// Sessions that media holds.
     held: BTreeSet<SessionId>,
+    /// IPsec associations, by their client port, and what the kernel says of new ones.
+    pub(super) associations: BTreeMap<EndpointId, Associations>,
+    pub(super) kernel: Result<(), SaFailure>,
+    protected: BTreeSet<EndpointId>,
 }
 
 impl World {
@@ -70,6 +75,9 @@ impl World {
             signaling: Signaling::new(config.clone(), 1, ChaCha20Rng::seed_from_u64(1)),
             config,
             held: BTreeSet::new(),
+            associations: BTreeMap::new(),
+            kernel: Ok(()),
+            protected: BTreeSet::new(),
             start: now,
             now,
             to_core: VecDeque::new(),
@@ -198,6 +206,16 @@ impl World {
         panic!("the core got no response:\n{}", self.ladder);
     }
 
+    /// The next response that the core got, and where.
+    pub(super) fn core_response_to(&mut self) -> (Response, SocketAddr) {
+        while let Some((_, to, _, message)) = self.to_core.pop_front() {
+            if let Message::Response(response) = message {
+                return (response, to);
+            }
+        }
+        panic!("the core got no response:\n{}", self.ladder);
+    }
+
     pub(super) fn core_got_nothing(&self) -> bool {
         self.to_core.is_empty()
     }
@@ -290,9 +308,36 @@ impl World {
                 let via = transport.via_token();
                 let line = format!("port{} -> {via} {}", endpoint.0, summary(&message));
                 writeln!(ladder, "{at}s {line}").unwrap();
+                let is_agreed = self.associations.values().any(|set| {
+                    let [requests, .., answers] = &set.ways;
+                    (set.client, requests.to) == (endpoint, to)
+                        || (set.server, answers.to) == (endpoint, to)
+                });
+                let is_protected = self.protected.contains(&endpoint);
+                assert!(is_agreed || !is_protected, "{line} to {to} in the open");
                 self.to_core.push_back((endpoint, to, transport, message));
             }
-            Output::Open { endpoint, .. } => {
+            Output::InstallSa(set) => {
+                let (client, result) = (set.client, self.kernel);
+                writeln!(ladder, "{at}s port{} sa to {}", client.0, set.ways[0].to).unwrap();
+                if result.is_ok() {
+                    let before = self.associations.insert(client, *set);
+                    assert!(before.is_none(), "one set for a client port");
+                }
+                self.input(Input::SaInstalled { client, result });
+            }
+            Output::ExtendSa(set) => {
+                let (client, time) = (set.client, set.ways[0].lifetime);
+                writeln!(ladder, "{at}s port{} sa lasts {time:?}", client.0).unwrap();
+            }
+            Output::DeleteSa { client } => {
+                writeln!(ladder, "{at}s port{} sa gone", client.0).unwrap();
+                self.associations.remove(&client);
+            }
+            Output::Open { endpoint, kind, .. } => {
+                if kind == EndpointKind::Protected {
+                    self.protected.insert(endpoint);
+                }
                 writeln!(ladder, "{at}s port{} open", endpoint.0).unwrap();
                 if self.answers_open {
                     let local = local(endpoint);

@@ -1,5 +1,7 @@
 //! What makes two messages belong to one transaction, RFC 3261 §17.1.3 and §17.2.3.
 
+use std::collections::BTreeMap;
+
 use super::Peer;
 use crate::id::{EndpointId, FlowId};
 use crate::message::headers::Via;
@@ -13,10 +15,11 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    pub(super) fn of(peer: &Peer) -> Self {
+    /// `homes` says of endpoints that belong to another one which that is.
+    pub(super) fn of(peer: &Peer, homes: &BTreeMap<EndpointId, EndpointId>) -> Self {
         match peer {
             Peer::Flow(flow) => Scope::Flow(*flow),
-            Peer::Ims { endpoint, .. } => Scope::Endpoint(*endpoint),
+            Peer::Ims { endpoint, .. } => Scope::Endpoint(*homes.get(endpoint).unwrap_or(endpoint)),
         }
     }
 }
@@ -30,19 +33,23 @@ pub(super) struct ClientKey {
 }
 
 impl ClientKey {
-    pub(super) fn of_request(peer: &Peer, request: &Request) -> Option<Self> {
+    pub(super) fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    pub(super) fn of_request(scope: Scope, request: &Request) -> Option<Self> {
         let via = request.headers.via().ok()?;
         Some(ClientKey {
-            scope: Scope::of(peer),
+            scope,
             branch: via.branch()?.into(),
             method: request.method.clone(),
         })
     }
 
-    pub(super) fn of_response(peer: &Peer, response: &Response) -> Option<Self> {
+    pub(super) fn of_response(scope: Scope, response: &Response) -> Option<Self> {
         let via = response.headers.via().ok()?;
         Some(ClientKey {
-            scope: Scope::of(peer),
+            scope,
             branch: via.branch()?.into(),
             method: response.headers.cseq().ok()?.method,
         })
@@ -60,8 +67,12 @@ pub(super) struct ServerKey {
 }
 
 impl ServerKey {
+    pub(super) fn scope(&self) -> Scope {
+        self.scope
+    }
+
     /// The transaction of a request; of an ACK, that of its INVITE.
-    pub(super) fn of(peer: &Peer, request: &Request, via: &Via) -> Self {
+    pub(super) fn of(scope: Scope, request: &Request, via: &Via) -> Self {
         let method = match request.method {
             Method::Ack => Method::Invite,
             ref method => method.clone(),
@@ -73,7 +84,7 @@ impl ServerKey {
         };
         let port = via.port.map(|port| format!(":{port}")).unwrap_or_default();
         ServerKey {
-            scope: Scope::of(peer),
+            scope,
             branch,
             sent_by: format!("{}{port}", via.host).into(),
             method,

@@ -47,6 +47,8 @@ pub struct Transactions {
     timers: BTreeSet<(Instant, Slot)>,
     /// Endpoints of many users: no single one's share is limited there.
     shared: BTreeSet<EndpointId>,
+    /// Endpoints that requests leave from whose answers come to another one, and that.
+    homes: BTreeMap<EndpointId, EndpointId>,
     output: VecDeque<Output>,
 }
 
@@ -84,6 +86,22 @@ impl Transactions {
         self.shared.insert(endpoint);
     }
 
+    /// Learns that the answers to what leaves from an endpoint come to another one: with
+    /// IPsec they come to port-us, TS 33.203 §7.1. What is said of one holds for both until
+    /// [`Transactions::part`].
+    pub fn join(&mut self, client: EndpointId, server: EndpointId) {
+        self.homes.insert(client, server);
+    }
+
+    /// That endpoint is closed.
+    pub fn part(&mut self, client: EndpointId) {
+        self.homes.remove(&client);
+    }
+
+    fn scope(&self, peer: &Peer) -> Scope {
+        Scope::of(peer, &self.homes)
+    }
+
     /// A name for a request that is sent later, or never.
     pub fn reserve(&mut self) -> ClientTransactionId {
         ClientTransactionId(self.fresh())
@@ -109,7 +127,7 @@ impl Transactions {
     ) -> ClientTransactionId {
         debug_assert_ne!(request.method, Method::Ack, "an ACK is no transaction");
         let id = ClientTransactionId(self.fresh());
-        let key = ClientKey::of_request(&peer, &request);
+        let key = ClientKey::of_request(self.scope(&peer), &request);
         let Some(key) = key.filter(|_| self.clients.len() < self.limits.client) else {
             self.output.push_back(Output::Failed {
                 transaction: id,
@@ -152,7 +170,7 @@ impl Transactions {
 
     /// The flow is gone, or the peer refused what was sent to it.
     pub fn handle_transport_failure(&mut self, peer: &Peer, _now: Instant) {
-        let slots = self.by_scope.get(&Scope::of(peer));
+        let slots = self.by_scope.get(&self.scope(peer));
         let slots: Vec<_> = slots.into_iter().flatten().copied().collect();
         for slot in slots {
             match slot {
@@ -213,7 +231,7 @@ impl Transactions {
         let Ok(via) = request.headers.via() else {
             return; // The parser has seen one; only a caller of ours can come here.
         };
-        let key = ServerKey::of(&peer, &request, &via);
+        let key = ServerKey::of(self.scope(&peer), &request, &via);
         let answer_to = stamp(&peer, &mut request, via);
         match self.by_server_key.get(&key).copied() {
             Some(id) if request.method == Method::Ack => self.handle_ack(id, peer, request, now),
@@ -291,7 +309,7 @@ impl Transactions {
         if response.headers.items(&HeaderName::Via).nth(1).is_some() {
             return;
         }
-        let key = ClientKey::of_response(&peer, &response);
+        let key = ClientKey::of_response(self.scope(&peer), &response);
         let Some(id) = key.and_then(|key| self.by_client_key.get(&key).copied()) else {
             self.output
                 .push_back(Output::StrayResponse { peer, response });
@@ -314,7 +332,7 @@ impl Transactions {
         };
         let peer = client.peer.clone();
         self.settle_client(id);
-        if let Some(key) = ClientKey::of_request(&peer, &cancel) {
+        if let Some(key) = ClientKey::of_request(self.scope(&peer), &cancel) {
             let machine = ClientMachine::start(cancel, peer.is_reliable(), now);
             let id = ClientTransactionId(self.fresh());
             self.insert_client(id, Client::new(machine, peer, key, Cancel::Itself));
@@ -325,7 +343,7 @@ impl Transactions {
     fn has_room(&self, peer: &Peer, method: &Method) -> bool {
         let is_shared =
             matches!(peer, Peer::Ims { endpoint, .. } if self.shared.contains(endpoint));
-        let slots = self.by_scope.get(&Scope::of(peer));
+        let slots = self.by_scope.get(&self.scope(peer));
         let here = slots.filter(|_| !is_shared).map_or(0, BTreeSet::len);
         let share = match method {
             Method::Bye | Method::Cancel | Method::Prack => 2,
@@ -350,7 +368,7 @@ impl Transactions {
     }
 
     fn insert_client(&mut self, id: ClientTransactionId, client: Client) {
-        let slots = self.by_scope.entry(Scope::of(&client.peer)).or_default();
+        let slots = self.by_scope.entry(client.key.scope()).or_default();
         slots.insert(Slot::Client(id));
         self.by_client_key.insert(client.key.clone(), id);
         self.clients.insert(id, client);
@@ -359,7 +377,7 @@ impl Transactions {
 
     fn insert_server(&mut self, server: Server) -> ServerTransactionId {
         let id = ServerTransactionId(self.fresh());
-        let slots = self.by_scope.entry(Scope::of(&server.peer)).or_default();
+        let slots = self.by_scope.entry(server.key.scope()).or_default();
         slots.insert(Slot::Server(id));
         self.by_server_key.insert(server.key.clone(), id);
         self.servers.insert(id, server);
@@ -393,7 +411,7 @@ impl Transactions {
             self.by_client_key.remove(&client.key);
             give_back(&mut self.by_client_key);
         }
-        self.leave_scope(Scope::of(&client.peer), slot);
+        self.leave_scope(client.key.scope(), slot);
     }
 
     /// Passes on what a machine wants, and sets its timer anew or forgets it.
@@ -412,7 +430,7 @@ impl Transactions {
         {
             self.by_server_key.remove(&server.key);
             give_back(&mut self.by_server_key);
-            self.leave_scope(Scope::of(&server.peer), slot);
+            self.leave_scope(server.key.scope(), slot);
             self.output.push_back(Output::Ended { transaction: id });
         }
     }

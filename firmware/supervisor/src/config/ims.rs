@@ -12,12 +12,14 @@ use signaling::config::{
 };
 use signaling::guard::dial_plan::{DialPlan, Rule};
 use signaling::sdp::CodecPolicy;
+use signaling::sec_agree::Cipher;
 
 use super::emergency::{Country, Number, Route};
 use super::fault;
 use super::login::{self, Issuer, LoginName, Url};
 use super::mw::{Foreign, ProfileName};
 use super::reader::{Fault, PortRange, section, text_value};
+use super::security::{CipherName, SecurityName};
 use super::trunk::{Address, Caller, Number as TrunkNumber};
 
 section! {
@@ -60,6 +62,14 @@ section! {
     /// TLS (if there are `authorities`), UDP and TCP; UDP where there are none. By UDP,
     /// messages above 1300 bytes go by TCP.
     transport: Transport = Transport(None),
+    /// What protects users' messages to the P-CSCF ("gm"), beside the transport: "none", or
+    /// "ipsec" as between a telephone and its P-CSCF (TS 33.203): security agreement, AKA
+    /// with the users' stored ISIM credentials, and four associations for each user. Needs
+    /// a Linux kernel with ESP and the right CAP_NET_ADMIN.
+    security: SecurityName = SecurityName::None,
+    /// Ciphers that are proposed for IPsec, best first: "aes-cbc", and "null" for P-CSCFs
+    /// that only protect against changes.
+    ipsec_ciphers: Vec<CipherName> = vec![CipherName(Cipher::AesCbc)],
     /// Name servers to ask, like "192.0.2.53". Empty: the system's.
     name_servers: Vec<NameServer> = Vec::new(),
     /// Domains whose users may log in. Has no default.
@@ -68,7 +78,8 @@ section! {
     address: Option<IpAddr> = None,
     /// Ports towards the IMS ("gm"): each logged-in browser has one of its own.
     ports: PortRange = PortRange(16000..=23999),
-    /// The one port of all users towards the IMS ("mw", "trunk").
+    /// The one port of all users towards the IMS ("mw", "trunk"); with security = "ipsec" the
+    /// port of first REGISTERs, which nothing protects yet.
     port: u16 = 5060,
     /// The name by which the core calls the box ("mw", "trunk"): it stands in Path, Via and
     /// Contact, and the core's name service must know it. Unset: the address.
@@ -430,6 +441,7 @@ impl Ims {
     pub(super) fn check(&self, place: &str, faults: &mut Vec<Fault>) {
         let mut fault = |message: &str| faults.push(fault(format!("{place} {message}")));
         self.check_profile(&mut fault);
+        self.check_security(&mut fault);
         let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         let code = self.country_code.as_deref().unwrap_or("1");
         if !is_number(code) || !(1..=3).contains(&code.len()) || code.starts_with('0') {
@@ -524,7 +536,7 @@ impl Ims {
     fn transports(&self) -> Vec<SipTransport> {
         match self.transport.0 {
             Some(transport) => vec![transport],
-            None if self.authorities.is_some() => {
+            None if self.authorities.is_some() && !self.has_ipsec() => {
                 vec![SipTransport::Udp, SipTransport::Tcp, SipTransport::Tls]
             }
             None => vec![SipTransport::Udp, SipTransport::Tcp],
@@ -542,6 +554,7 @@ impl Ims {
         let mut tenant = Tenant::new(name, first, self.next_hop()?);
         tenant.domains = self.home_domains.iter().map(|d| d.0.clone()).collect();
         tenant.profile = self.profile();
+        tenant.security = self.security();
         tenant.emergency = self.emergency();
         if self.login == LoginName::Token {
             tenant.login = Login::Token(TokenLogin {

@@ -9,6 +9,7 @@ mod login;
 mod media;
 mod mw;
 mod reader;
+mod security;
 mod supervisor;
 mod tenant;
 mod trunk;

@@ -6,6 +6,7 @@ fn endpoints(ports: RangeInclusive<u16>) -> Endpoints {
     let network = Network {
         address: [127, 0, 0, 1].into(),
         ports,
+        has_ipsec: false,
         tls: None,
         names: NameService::new(&[]),
     };
@@ -213,6 +214,7 @@ async fn tenants_share_a_range_or_have_their_own_and_give_numbers_back_to_it() {
     let network = |last, ports| Network {
         address: [127, 0, 0, last].into(),
         ports,
+        has_ipsec: false,
         tls: None,
         names: NameService::new(&[]),
     };

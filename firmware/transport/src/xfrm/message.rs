@@ -2,6 +2,7 @@
 //! out; what is not said otherwise is in the machine's own byte order.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use signaling::sec_agree::{Association, AssociationId};
 use zeroize::Zeroizing;
@@ -11,17 +12,27 @@ use super::Way;
 /// A request: its type, and what follows the netlink header.
 pub(super) struct Message {
     kind: u16,
+    flags: u16,
     body: Body,
 }
 
 impl Message {
+    /// One that the kernel says of whether it was done.
+    fn asking(kind: u16, body: Body) -> Self {
+        Message {
+            kind,
+            flags: NLM_F_ACK,
+            body,
+        }
+    }
+
     /// With the netlink header.
     pub(super) fn framed(&self, sequence: u32) -> Zeroizing<Vec<u8>> {
         let len = HEADER + self.body.0.len();
         let mut bytes = Body::with_capacity(len);
         bytes.u32(u32::try_from(len).expect("a message is short"));
         bytes.u16(self.kind);
-        bytes.u16(NLM_F_REQUEST | NLM_F_ACK);
+        bytes.u16(NLM_F_REQUEST | self.flags);
         bytes.u32(sequence);
         bytes.u32(0);
         bytes.bytes(&self.body.0);
@@ -31,6 +42,15 @@ impl Message {
 
 /// XFRM_MSG_NEWSA: ESP in transport mode between two sockets.
 pub(super) fn new_association(association: &Association, request: u32) -> Message {
+    let kind = XFRM_MSG_NEWSA;
+    Message {
+        kind,
+        ..update_association(association, request)
+    }
+}
+
+/// XFRM_MSG_UPDSA: the same for one that stands, which takes the lifetime from it.
+pub(super) fn update_association(association: &Association, request: u32) -> Message {
     let mut body = Body::with_capacity(LONGEST);
     let (from, to) = (association.from, association.to);
     body.selector(from, to);
@@ -62,18 +82,12 @@ pub(super) fn new_association(association: &Association, request: u32) -> Messag
             body.u32(0);
         }
     });
-    let kind = XFRM_MSG_NEWSA;
-    Message { kind, body }
+    Message::asking(XFRM_MSG_UPDSA, body)
 }
 
 /// XFRM_MSG_UPDPOLICY: what goes this way is protected.
 pub(super) fn update_policy(way: &Way, request: u32) -> Message {
-    let mut body = Body::with_capacity(LONGEST);
-    body.selector(way.from, way.to);
-    body.lifetime(0);
-    body.zeros(32 + 4 + 4); // Current lifetime, priority, index.
-    body.bytes(&[direction(way), 0, 0, 0]);
-    body.zeros(4);
+    let mut body = policy(way, XFRM_POLICY_ALLOW, 0);
     body.attribute(XFRMA_TMPL, |body| {
         body.address(way.to.ip());
         body.zeros(4);
@@ -85,8 +99,41 @@ pub(super) fn update_policy(way: &Way, request: u32) -> Message {
         body.bytes(&[TRANSPORT, 0, 0, 0]);
         body.bytes(&[0xff; 12]); // Any algorithm: the association says which.
     });
-    let kind = XFRM_MSG_UPDPOLICY;
-    Message { kind, body }
+    Message::asking(XFRM_MSG_UPDPOLICY, body)
+}
+
+/// XFRM_MSG_UPDPOLICY: nothing goes this way for a while.
+pub(super) fn block(way: &Way, time: Duration) -> Message {
+    let body = policy(way, XFRM_POLICY_BLOCK, time.as_secs());
+    Message::asking(XFRM_MSG_UPDPOLICY, body)
+}
+
+/// XFRM_MSG_GETSA: all of them.
+pub(super) fn all_associations() -> Message {
+    Message {
+        kind: XFRM_MSG_GETSA,
+        flags: NLM_F_DUMP,
+        body: Body::with_capacity(0),
+    }
+}
+
+/// XFRM_MSG_GETPOLICY: all of them.
+pub(super) fn all_policies() -> Message {
+    Message {
+        kind: XFRM_MSG_GETPOLICY,
+        ..all_associations()
+    }
+}
+
+/// `struct xfrm_userpolicy_info`.
+fn policy(way: &Way, action: u8, seconds: u64) -> Body {
+    let mut body = Body::with_capacity(LONGEST);
+    body.selector(way.from, way.to);
+    body.lifetime(seconds);
+    body.zeros(32 + 4 + 4); // Current lifetime, priority, index.
+    body.bytes(&[direction(way), action, 0, 0]);
+    body.zeros(4);
+    body
 }
 
 /// XFRM_MSG_DELSA.
@@ -97,8 +144,7 @@ pub(super) fn delete_association(id: AssociationId, from: IpAddr) -> Message {
     body.u16(family(id.to));
     body.bytes(&[IPPROTO_ESP, 0]);
     body.attribute(XFRMA_SRCADDR, |body| body.address(from));
-    let kind = XFRM_MSG_DELSA;
-    Message { kind, body }
+    Message::asking(XFRM_MSG_DELSA, body)
 }
 
 /// XFRM_MSG_DELPOLICY.
@@ -107,8 +153,16 @@ pub(super) fn delete_policy(way: &Way) -> Message {
     body.selector(way.from, way.to);
     body.zeros(4);
     body.bytes(&[direction(way), 0, 0, 0]);
-    let kind = XFRM_MSG_DELPOLICY;
-    Message { kind, body }
+    Message::asking(XFRM_MSG_DELPOLICY, body)
+}
+
+/// XFRM_MSG_DELPOLICY with a selector as the kernel told it.
+pub(super) fn delete_policy_of(selector: &[u8], direction: u8) -> Message {
+    let mut body = Body::with_capacity(LONGEST);
+    body.bytes(selector);
+    body.zeros(4);
+    body.bytes(&[direction, 0, 0, 0]);
+    Message::asking(XFRM_MSG_DELPOLICY, body)
 }
 
 /// The sequence number and the code of an NLMSG_ERROR; 0 means done.
@@ -209,22 +263,32 @@ impl Body {
     }
 }
 
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 
 /// No message is longer than this.
 const LONGEST: usize = 512;
 
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
-const NLMSG_ERROR: u16 = 2;
+pub(super) const NLMSG_ERROR: u16 = 2;
+pub(super) const NLMSG_DONE: u16 = 3;
 
-const XFRM_MSG_NEWSA: u16 = 0x10;
+const NLM_F_DUMP: u16 = 0x300;
+
+pub(super) const XFRM_MSG_NEWSA: u16 = 0x10;
 const XFRM_MSG_DELSA: u16 = 0x11;
+const XFRM_MSG_GETSA: u16 = 0x12;
+pub(super) const XFRM_MSG_NEWPOLICY: u16 = 0x13;
 const XFRM_MSG_DELPOLICY: u16 = 0x14;
+const XFRM_MSG_GETPOLICY: u16 = 0x15;
 const XFRM_MSG_UPDPOLICY: u16 = 0x19;
+const XFRM_MSG_UPDSA: u16 = 0x1a;
+
+const XFRM_POLICY_ALLOW: u8 = 0;
+const XFRM_POLICY_BLOCK: u8 = 1;
 
 const XFRMA_ALG_CRYPT: u16 = 2;
-const XFRMA_TMPL: u16 = 5;
+pub(super) const XFRMA_TMPL: u16 = 5;
 const XFRMA_SRCADDR: u16 = 13;
 const XFRMA_ALG_AUTH_TRUNC: u16 = 20;
 
@@ -233,6 +297,6 @@ const XFRM_POLICY_OUT: u8 = 1;
 const TRANSPORT: u8 = 0;
 const REPLAY_WINDOW: u8 = 32;
 
-const IPPROTO_ESP: u8 = 50;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(super) const IPPROTO_ESP: u8 = 50;
+pub(super) const AF_INET: u16 = 2;
+pub(super) const AF_INET6: u16 = 10;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use signaling::sec_agree::Protection;
+use signaling::sec_agree::{Association, Protection};
 
 use super::*;
 

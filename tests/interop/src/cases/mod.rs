@@ -458,11 +458,18 @@ const PLANES_CASES: &[Case] = &[
 ];
 
 /// The cases inside the guest; all are of the lane `ims`.
-pub const GUEST_CASES: &[GuestCase] = &[GuestCase {
-    name: "sec-agree",
-    run: ipsec::sec_agree,
-    check: ipsec::was_protected,
-}];
+pub const GUEST_CASES: &[GuestCase] = &[
+    GuestCase {
+        name: "sec-agree",
+        run: ipsec::sec_agree,
+        check: |folder| ipsec::was_protected(folder, "sec-agree"),
+    },
+    GuestCase {
+        name: "ipsec-call",
+        run: ipsec::call,
+        check: |folder| ipsec::was_protected(folder, "ipsec-call"),
+    },
+];
 
 /// All cases of the gateway, simplest first.
 const CASES: &[Case] = &[

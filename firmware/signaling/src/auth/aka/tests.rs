@@ -26,6 +26,16 @@ fn challenge(sqn: u64) -> Challenge {
     Challenge { rand, autn }
 }
 
+/// The ISIM of these tests, and what its network sends as a nonce with a sequence number.
+pub(crate) fn user() -> Isim {
+    isim()
+}
+
+pub(crate) fn nonce(sqn: u64) -> String {
+    let Challenge { rand, autn } = challenge(sqn);
+    base64(&[rand, autn].concat())
+}
+
 /// What the home network reads out of AUTS, after it checked MAC-S.
 fn heard(auts: [u8; 14]) -> u64 {
     let rand = [0x33; 16];
