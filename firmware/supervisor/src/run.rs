@@ -467,6 +467,14 @@ fn signaling_settings(config: &Config, addresses: &[IpAddr]) -> anyhow::Result<s
     for (tenant, address) in settings.tenants.iter_mut().zip(addresses) {
         // A port of one version reaches no server of the other.
         tenant.next_hop.family = AddressFamily::of(*address);
+        let plan = &tenant.dial_plan;
+        if plan.country_code.is_none() && !plan.international {
+            tracing::warn!(
+                tenant = tenant.name,
+                "calls abroad are not barred: without country_code nobody knows what abroad is; \
+                 set it, or international = true if they may be made"
+            );
+        }
     }
     let key = records::key(&config.state.folder, "flow.key").unwrap_or_else(|error| {
         tracing::warn!(%error, "the key of flow tokens is not kept: they change at restart");
