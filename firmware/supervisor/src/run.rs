@@ -1,40 +1,39 @@
 //! Wires everything together, in order, and takes it apart again.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
-use rustls_pki_types::ServerName;
-use serde_json::{Map, Value, json};
-use signaling::config::{AddressFamily, Host, NextHop};
-use signaling::reach::Finder;
+use anyhow::Context as _;
+use serde_json::{Map, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use transport::http::Policy;
-use transport::http_client::HttpClient;
-use transport::resolver::NameService;
-use transport::tls::{self, Certificates};
-use transport::web_root::WebRoot;
-use transport::websocket::{self, Access, Listen};
-use transport::xfrm::Xfrm;
-use transport::{endpoint, rtp};
+use transport::rtp;
+use transport::tls::Certificates;
+use transport::websocket::{self, Access};
 
-use crate::config::{Config, Credentials, Issuer, Tenant};
+use crate::config::Config;
 use crate::crash;
-use crate::credentials::{self, Service, StoreError};
 use crate::health::Health;
 use crate::media_link::{self, MediaLink};
 use crate::media_task::{self, MediaTask};
 use crate::memory;
 use crate::notify;
-use crate::records::{self, Recorder};
 use crate::signaling_task::{self, Control, SignalingTask};
 use crate::status::{self, Sources};
 use crate::store::Store;
 use crate::supervisor::keep_running;
+
+mod addresses;
+mod settings;
+
+pub(crate) use addresses::{default_address, ims_address};
+pub(crate) use settings::workers;
+use settings::{
+    access_settings, credentials, endpoint_settings, providers, recorder, signaling_settings,
+};
 
 /// What the page is told beyond what the configuration says.
 #[derive(Clone, Debug, Default)]
@@ -214,6 +213,37 @@ enum Media {
     Apart(Arc<MediaLink>),
 }
 
+impl Media {
+    fn new(
+        config: &Config,
+        ims_address: IpAddr,
+        health: &Health,
+        (requests, replies): (mpsc::Receiver<media_task::Request>, mpsc::Sender<iq::Reply>),
+        losses: &Arc<AtomicU64>,
+    ) -> anyhow::Result<Self> {
+        let requests = Mutex::new(requests);
+        let pulse = health.watch("media");
+        Ok(if config.media.apart {
+            Media::Apart(Arc::new(MediaLink {
+                socket: config.media.socket.clone(),
+                door: config.media.door(),
+                requests,
+                replies,
+                pulse,
+                condition: health.condition(),
+                losses: Arc::clone(losses),
+            }))
+        } else {
+            Media::Here(Arc::new(MediaTask {
+                workers: workers(config, ims_address, health)?,
+                requests,
+                replies,
+                pulse,
+            }))
+        })
+    }
+}
+
 /// Everything, bound and ready to run.
 struct Built {
     access: Access,
@@ -249,24 +279,13 @@ impl Built {
         let idle = Arc::new(Notify::new());
 
         let media_losses = Arc::default();
-        let media = if config.media.apart {
-            Media::Apart(Arc::new(MediaLink {
-                socket: config.media.socket.clone(),
-                door: config.media.door(),
-                requests: Mutex::new(requests),
-                replies: replies_in,
-                pulse: health.watch("media"),
-                condition: health.condition(),
-                losses: Arc::clone(&media_losses),
-            }))
-        } else {
-            Media::Here(Arc::new(MediaTask {
-                workers: workers(config, addresses[0], &health)?,
-                requests: Mutex::new(requests),
-                replies: replies_in,
-                pulse: health.watch("media"),
-            }))
-        };
+        let media = Media::new(
+            config,
+            addresses[0],
+            &health,
+            (requests, replies_in),
+            &media_losses,
+        )?;
         let signaling = SignalingTask {
             config: signaling_settings(config, &addresses)?,
             endpoints: endpoint_settings(&networks, &addresses)?,
@@ -368,306 +387,6 @@ impl Built {
     }
 }
 
-/// Opens the store of credentials, if there is one: a box that passes Digest through needs
-/// none; one that asks for passwords itself, on a trunk, does.
-fn credentials(
-    config: &Config,
-    answers: mpsc::Sender<signaling::Input>,
-) -> anyhow::Result<Service> {
-    let settings = &config.credentials;
-    let signaling = config.signaling();
-    let has_trunk = |all: &signaling::Config| {
-        let mut tenants = all.tenants.iter();
-        tenants.any(|it| {
-            let trunk = it.profile.trunk();
-            let asks = it.login == signaling::config::Login::Digest;
-            trunk.is_some_and(|trunk| asks || trunk.registration.is_some())
-        })
-    };
-    let is_used = *settings != Credentials::default()
-        || settings.path(&config.state).is_dir()
-        || signaling.is_some_and(|all| has_trunk(&all));
-    let store = match credentials::Store::open(settings, &config.state) {
-        Ok(store) => Some(store),
-        Err(StoreError::NoKey(_)) if !is_used => None,
-        Err(error) => return Err(error).context("[credentials]"),
-    };
-    Ok(Service::start(store, answers)?)
-}
-
-fn access_settings(
-    config: &Config,
-    page: Page,
-) -> anyhow::Result<(websocket::Settings, Option<Arc<Certificates>>)> {
-    let certificates = config
-        .access
-        .certificate_source(&config.state)
-        .map(Certificates::load)
-        .transpose()
-        .context("[access]")?;
-    let folder = config.access.web_folder();
-    if let Some(folder) = folder.as_deref().filter(|folder| !folder.is_dir()) {
-        tracing::warn!(folder = %folder.display(), "[access] web_root: no such folder; no page is served");
-    }
-    let acceptor = certificates
-        .as_ref()
-        .map(Certificates::acceptor)
-        .transpose()?;
-    let secured = config.access.listen.iter().map(|&address| Listen {
-        address,
-        tls: acceptor.clone(),
-    });
-    let plain = config
-        .access
-        .plain_listen
-        .iter()
-        .map(|&address| Listen { address, tls: None });
-    let settings = websocket::Settings {
-        listen: secured.chain(plain).collect(),
-        policy: Policy {
-            gives_tickets: config.takes_tokens(),
-            ..config.access.policy()
-        },
-        web_root: WebRoot {
-            folder,
-            config_json: page_settings(config, page).to_string().into(),
-        },
-        limits: config.limits.admission(),
-        handshake_time: config.access.handshake_time,
-        keepalive: config.access.keepalive(),
-    };
-    Ok((settings, certificates.map(Arc::new)))
-}
-
-/// What the page reads first.
-fn page_settings(config: &Config, page: Page) -> Value {
-    let servers: Vec<Value> = config
-        .access
-        .ice_servers
-        .iter()
-        .map(|url| json!({ "urls": url }))
-        .collect();
-    let mut settings = Map::new();
-    let networks = config.networks();
-    let mut domains = networks.iter().flat_map(|it| &it.ims.home_domains);
-    let domain = domains.next().map(ToString::to_string);
-    settings.insert("domain".to_owned(), json!(domain));
-    settings.insert("webSocketPath".to_owned(), json!(config.access.path));
-    settings.insert("iceServers".to_owned(), json!(servers));
-    let expires = networks.iter().map(|it| it.ims.registration_expires);
-    let expires = expires.min().unwrap_or_default().as_secs();
-    settings.insert("registerExpires".to_owned(), json!(expires));
-    settings.extend(page.settings);
-    Value::Object(settings)
-}
-
-fn signaling_settings(config: &Config, addresses: &[IpAddr]) -> anyhow::Result<signaling::Config> {
-    let settings = config.signaling();
-    let mut settings = settings.context("the configuration is not complete")?;
-    for (tenant, address) in settings.tenants.iter_mut().zip(addresses) {
-        // A port of one version reaches no server of the other.
-        tenant.next_hop.family = AddressFamily::of(*address);
-        let plan = &tenant.dial_plan;
-        if plan.country_code.is_none() && !plan.international {
-            tracing::warn!(
-                tenant = tenant.name,
-                "calls abroad are not barred: without country_code nobody knows what abroad is; \
-                 set it, or international = true if they may be made"
-            );
-        }
-    }
-    let key = records::key(&config.state.folder, "flow.key").unwrap_or_else(|error| {
-        tracing::warn!(%error, "the key of flow tokens is not kept: they change at restart");
-        fresh_seed()
-    });
-    settings.flow_key = Some(iq::Private::new(key));
-    Ok(settings)
-}
-
-fn endpoint_settings(
-    networks: &[Tenant],
-    addresses: &[IpAddr],
-) -> anyhow::Result<endpoint::Settings> {
-    look_at_ipsec(networks)?;
-    let networks = networks.iter().zip(addresses);
-    let tenants = networks.map(|(network, &address)| network_settings(network, address));
-    Ok(endpoint::Settings {
-        tenants: tenants.collect::<anyhow::Result<_>>()?,
-        seed: fresh_seed(),
-    })
-}
-
-/// Without the right to make associations nobody of a tenant with IPsec could log in.
-fn look_at_ipsec(networks: &[Tenant]) -> anyhow::Result<()> {
-    let Some(network) = networks.iter().find(|it| it.ims.has_ipsec()) else {
-        return Ok(());
-    };
-    let asked = Xfrm::open().and_then(|mut xfrm| xfrm.clean(&[]));
-    let Err(error) = asked else {
-        return Ok(());
-    };
-    let fix = match error.kind() {
-        std::io::ErrorKind::PermissionDenied => {
-            "the program needs the right CAP_NET_ADMIN: put AmbientCapabilities=CAP_NET_ADMIN \
-             into its systemd unit, or run `setcap cap_net_admin+ep` on it"
-        }
-        _ => "the kernel needs IPsec: CONFIG_XFRM_USER and CONFIG_INET_ESP",
-    };
-    Err(anyhow!(error)).with_context(|| format!("{}: security = \"ipsec\": {fix}", network.name))
-}
-
-fn network_settings(network: &Tenant, address: IpAddr) -> anyhow::Result<endpoint::Network> {
-    let tls = match (&network.ims.authorities, network.ims.next_hop()) {
-        (Some(authorities), Some(next_hop)) => Some(endpoint::Tls {
-            connector: tls::connector(authorities)
-                .with_context(|| format!("{}: authorities", network.name))?,
-            server_name: vouched_name(&next_hop)?,
-        }),
-        _ => None,
-    };
-    Ok(endpoint::Network {
-        address,
-        ports: network.ims.ports.0.clone(),
-        has_ipsec: network.ims.has_ipsec(),
-        tls,
-        names: NameService::new(&network.ims.name_servers()),
-    })
-}
-
-/// A client for each identity provider.
-/// The name that a server's certificate must have: the one that the operator wrote, whatever
-/// names its NAPTR and SRV records lead to (RFC 5922 §4, §7.1); those may be forged.
-fn vouched_name(next_hop: &NextHop) -> anyhow::Result<ServerName<'static>> {
-    Ok(match &next_hop.host {
-        Host::Address(address) => ServerName::IpAddress((*address).into()),
-        Host::Name(name) => ServerName::try_from(name.to_string())?,
-    })
-}
-
-fn providers(config: &Config) -> anyhow::Result<Vec<HttpClient>> {
-    let client = |issuer: &Issuer| {
-        HttpClient::new(&issuer.authorities, issuer.private_addresses)
-            .context("[[issuer]] authorities")
-    };
-    config.issuers.iter().map(client).collect()
-}
-
-pub(crate) fn workers(
-    config: &Config,
-    ims_address: IpAddr,
-    health: &Health,
-) -> anyhow::Result<Vec<(rtp::Settings, transport::pulse::Pulse)>> {
-    let media = &config.media;
-    let certificate = Arc::new(media::Certificate::generate()?);
-    let mut addresses = media.told_addresses();
-    if addresses.is_empty() {
-        let address = default_address().context(
-            "[media] access_addresses: say which addresses browsers reach, there is no default route",
-        )?;
-        addresses.push(address);
-    }
-    let ims_address = media.ims_address.unwrap_or(ims_address);
-    let settings = (0..media.worker_count()).map(|index| {
-        let port = media.access_port + u16::try_from(index).expect("checked to be few");
-        let candidates = addresses.iter().map(|&ip| (ip, port).into()).collect();
-        let mut relays = media::Config::new(candidates, Arc::clone(&certificate));
-        relays.max_sessions = media.calls_per_worker;
-        relays.srtp_profiles = media.srtp_profiles.iter().map(|p| p.0).collect();
-        relays.dtls_13 = media.dtls_13;
-        relays.handshake_timeout = media.handshake_timeout;
-        relays.ice_timeout = media.ice_timeout;
-        relays.consent_report = media.consent_timeout;
-        relays.ims_silence = config.calls.silence_report();
-        let settings = rtp::Settings {
-            index,
-            access: media
-                .access_listen
-                .iter()
-                .map(|&ip| (ip, port).into())
-                .collect(),
-            ims_address,
-            ims_advertised: media.ims_advertised.unwrap_or(ims_address),
-            ims_ports: media.ims_ports_of(index),
-            media: relays,
-            seed: fresh_seed(),
-        };
-        (settings, health.watch(format!("media-{index}")))
-    });
-    Ok(settings.collect())
-}
-
-fn recorder(config: &Config) -> anyhow::Result<Recorder> {
-    let settings = config.records.enabled.then(|| records::Settings {
-        file: config.records.path(&config.state),
-        max_size: u64::from(config.records.max_megabytes) * 1024 * 1024,
-        keep: config.records.keep,
-        key: records::key(&config.state.folder, "records.key").unwrap_or_else(|error| {
-            tracing::warn!(%error, "the key of call records is not kept: hashes change at restart");
-            fresh_seed()
-        }),
-    });
-    Ok(Recorder::start(settings)?)
-}
-
-/// The box's address in a network.
-pub(crate) async fn ims_address(network: &Tenant) -> anyhow::Result<IpAddr> {
-    if let Some(address) = network.ims.address {
-        return Ok(address);
-    }
-    let name_of = &network.name;
-    let next_hop = network.ims.next_hop();
-    let next_hop = next_hop.with_context(|| format!("{name_of}: the next hop is missing"))?;
-    let names = NameService::new(&network.ims.name_servers());
-    let found = match first_server(&names, &next_hop, AddressFamily::V4).await {
-        None => first_server(&names, &next_hop, AddressFamily::V6).await,
-        found => found,
-    };
-    let host = &next_hop.host;
-    let peer = found.ok_or_else(|| {
-        anyhow!("{name_of}: {host} has no address; set `address` to start without")
-    })?;
-    way_to(peer).with_context(|| format!("{name_of}: address: there is no way to {peer}"))
-}
-
-/// A server of a network's next hop.
-async fn first_server(
-    names: &NameService,
-    next_hop: &NextHop,
-    family: AddressFamily,
-) -> Option<SocketAddr> {
-    let mut finder = Finder::new(NextHop {
-        family,
-        ..next_hop.clone()
-    });
-    loop {
-        match finder.servers(Instant::now()) {
-            Ok(servers) => return servers.first().map(|hop| hop.address),
-            Err(questions) => {
-                for (query, question) in questions {
-                    let resolution = names.ask(&question).await;
-                    finder.handle_resolved(query, resolution, Instant::now());
-                }
-            }
-        }
-    }
-}
-
-/// The address that the default route has.
-pub(crate) fn default_address() -> anyhow::Result<IpAddr> {
-    way_to(([192, 0, 2, 1], 9).into())
-}
-
-/// The address that the system would send from. Nothing is sent.
-fn way_to(peer: SocketAddr) -> anyhow::Result<IpAddr> {
-    let any: SocketAddr = match peer {
-        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
-    };
-    let socket = UdpSocket::bind(any)?;
-    socket.connect(peer)?;
-    Ok(socket.local_addr()?.ip())
-}
-
 /// Chance that nobody else knows.
 pub(crate) fn fresh_seed() -> [u8; 32] {
     let mut seed = [0; 32];
@@ -688,30 +407,3 @@ const DEREGISTER_TIME: Duration = Duration::from_secs(5);
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 /// How long browsers have to hear why their connections end.
 const GOODBYE_TIME: Duration = Duration::from_millis(300);
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::config::Config;
-
-    // Conforms: RFC 5922 §7.1 | A server that SRV records name is vouched for under the domain, not under its own name.
-    #[test]
-    fn a_certificate_vouches_for_the_domain_that_the_operator_wrote() {
-        for (pcscf, expected) in [
-            // A domain, whose SRV records name the servers.
-            ("ims.example.com", "ims.example.com"),
-            ("pcscf.example.com:5061", "pcscf.example.com"),
-            ("192.0.2.10:5061", "192.0.2.10"),
-        ] {
-            let text = format!(
-                "[ims]\npcscf = \"{pcscf}\"\nhome_domains = [\"ims.example.com\"]\n\
-                 transport = \"tls\"\nauthorities = \"ca.pem\"\n"
-            );
-            let config = Config::parse(&text).unwrap();
-            let next_hop = config.networks()[0].ims.next_hop().unwrap();
-            assert_eq!(vouched_name(&next_hop).unwrap().to_str(), expected);
-        }
-    }
-}
