@@ -11,7 +11,7 @@ use crate::config::{CallerHeader, ForeignIdentity, HostName, MwConfig, Profile, 
 use crate::emergency::Sos;
 use crate::event::{Breach, Event, Origin};
 use crate::id::{EndpointId, FlowId};
-use crate::identity::PublicIdentity;
+use crate::identity::{PublicIdentity, is_anonymous};
 use crate::message::{HeaderName, Headers, Method, NameAddr, Request, SipUri, Uri};
 use crate::reach::{Way, Ways};
 use crate::registration::{Binding, BindingId};
@@ -447,12 +447,6 @@ fn called_identity<'a>(binding: &'a Binding, invite: &Request) -> &'a PublicIden
     let mut own = binding.identities().iter();
     own.find(|own| Some(*own) == said.as_ref())
         .unwrap_or(binding.identity())
-}
-
-/// RFC 3323 §4.1.1.3.
-fn is_anonymous(uri: &Uri) -> bool {
-    let host = uri.as_sip().map(SipUri::host_text);
-    host.is_some_and(|host| host.eq_ignore_ascii_case("anonymous.invalid"))
 }
 
 const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";

@@ -3,6 +3,7 @@
 
 use iq::Leg;
 
+use crate::identity::is_anonymous;
 use crate::link::{Link, Owner};
 use crate::message::{
     HeaderName, Headers, Host, Method, NameAddr, Request, Response, SipUri, StatusCode,
@@ -52,8 +53,13 @@ pub(crate) fn send(
 }
 
 /// The box's own Contact on a leg.
-pub(crate) fn contact(link: &Link, binding: Option<&Binding>, leg: Leg) -> NameAddr {
-    let ims = binding.and_then(|binding| binding.ims_contact(&link.config));
+pub(crate) fn contact(
+    link: &Link,
+    binding: Option<&Binding>,
+    leg: Leg,
+    is_anonymous: bool,
+) -> NameAddr {
+    let ims = binding.and_then(|binding| binding.ims_name(is_anonymous, &link.config));
     match (leg, ims) {
         (Leg::Ims, Some(uri)) => NameAddr::new(uri),
         // RFC 7118 §5.2; on the IMS side only when nothing can be sent there any more.
@@ -89,7 +95,8 @@ pub(crate) fn renewed(
     headers.push(HeaderName::CallId, link.token());
     headers.push(HeaderName::CSeq, format!("1 {}", request.method));
     if request.method == Method::Subscribe {
-        let contact = contact(link, Some(binding), towards).to_string();
+        let is_anonymous = is_anonymous(&target.from.uri);
+        let contact = contact(link, Some(binding), towards, is_anonymous).to_string();
         headers.push(HeaderName::Contact, contact);
     }
     for header in &target.headers {

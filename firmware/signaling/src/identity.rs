@@ -4,7 +4,7 @@ use iq::Private;
 use serde::{Deserialize, Serialize};
 
 use crate::config::HostName;
-use crate::message::Uri;
+use crate::message::{SipUri, Uri};
 
 /// A public user identity (IMPU) in one canonical spelling, so that two spellings of one
 /// identity are equal: `sip:user@domain` with the domain in small letters and without
@@ -103,6 +103,12 @@ fn is_user(text: &str) -> bool {
 
 /// Longer user parts than this are not identities that an operator hands out.
 const USER_MAX: usize = 128;
+
+/// Whether it is the name of one who wants no name, RFC 3323 §4.1.1.3.
+pub(crate) fn is_anonymous(uri: &Uri) -> bool {
+    let host = uri.as_sip().map(SipUri::host_text);
+    host.is_some_and(|host| host.eq_ignore_ascii_case("anonymous.invalid"))
+}
 
 #[cfg(test)]
 mod tests {

@@ -188,7 +188,7 @@ impl Subscription {
         };
         let mut renewed = dialog.request(request.method.clone());
         let headers = &mut renewed.headers;
-        let contact = crossing::contact(link, Some(user), from.other());
+        let contact = crossing::contact(link, Some(user), from.other(), false);
         headers.push(HeaderName::Contact, contact.to_string());
         headers.push_typed(&self.event);
         let own: &[HeaderName] = if is_notify {
@@ -359,7 +359,7 @@ impl Signaling {
             crossing::copy_crossing(link, user, waiting.from, &response.headers, &ANSWER_OWN, to);
         }
         if is_subscribe && status.is_success() {
-            let contact = crossing::contact(&self.link, user, waiting.from);
+            let contact = crossing::contact(&self.link, user, waiting.from, false);
             answer = answer.with(HeaderName::Contact, contact.to_string());
             subscription.accept(response);
             let seconds = match response.headers.expires() {

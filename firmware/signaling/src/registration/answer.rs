@@ -19,10 +19,11 @@ use crate::reach::{Hop, Ways};
 use crate::rejection::{Rejection, relayed_to_access};
 use crate::transaction::{ClientTransactionId, Failure};
 
-use super::asked::{self, Asked};
+use super::asked::{self, Asked, Grant};
 use super::attempt::{Attempt, Origin, Sent};
 use super::binding::{BindingId, CHALLENGE_TIME, Registered, State};
 use super::challenge;
+use super::gruu::Gruu;
 use super::mw::Integrity;
 use super::{Change, Registrations};
 
@@ -260,9 +261,17 @@ impl Registrations {
         };
         let tenant = attempt.asked.tenant;
         let carried = link.policies.carry(tenant, &response.headers, Leg::Access);
-        let contact = attempt.asked.contact.as_ref();
-        let told = link.spread_refresh(tenant, granted);
-        let answer = asked::success(request, contact, told, &carried);
+        let keeps_flows = link.config.tenant(tenant).profile.mw().is_none()
+            || response
+                .headers
+                .lists_token(&HeaderName::Require, "outbound");
+        let gruu = Gruu::read(response, &token);
+        let grant = Grant {
+            expires: link.spread_refresh(tenant, granted),
+            gruu: gruu.as_ref(),
+            keeps_flows,
+        };
+        let answer = attempt.asked.success(request, grant, &carried);
         binding.was_challenged |= is_proven;
         binding.challenges.clear();
         if let Some((_, source)) = attempt.credentials_from() {
@@ -277,7 +286,8 @@ impl Registrations {
             return self.end(id, DeregistrationCause::Browser, link);
         }
         let granted = Duration::from_secs(u64::from(granted));
-        let registered = Registered::read(&attempt.asked, response, link.instant() + granted);
+        let registered =
+            Registered::read(&attempt.asked, response, &token, link.instant() + granted);
         if let Some(registered) = registered {
             let tenant = link.config.tenant(attempt.asked.tenant);
             let next = registered
@@ -528,7 +538,12 @@ impl Registrations {
 
 impl Registered {
     /// Reads a 200 to REGISTER; none without a Contact to reach the browser by.
-    pub(super) fn read(asked: &Asked, response: &Response, until: Instant) -> Option<Self> {
+    pub(super) fn read(
+        asked: &Asked,
+        response: &Response,
+        token: &str,
+        until: Instant,
+    ) -> Option<Self> {
         let associated = response.headers.p_associated_uris().unwrap_or_default();
         let mut identities: Vec<_> = associated
             .iter()
@@ -550,6 +565,7 @@ impl Registered {
                 ..asked.integrity
             },
             proven: asked.proven.clone(),
+            gruu: Gruu::read(response, token).filter(|_| asked.wants_gruu()),
             credentials: asked.credentials.clone(),
         })
     }

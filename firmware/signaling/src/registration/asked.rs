@@ -9,7 +9,7 @@ use crate::auth::{ProvenUser, TokenRefusal};
 use crate::config::{Config, HostName, Login, PrivateIdentityRule, Profile, TenantId};
 use crate::id::SipTransport;
 use crate::identity::{PrivateIdentity, PublicIdentity};
-use crate::message::headers::{Authorization, CSeq, Contact, Digest, SecurityClient};
+use crate::message::headers::{Authorization, CSeq, Contact, Digest, FlowTimer, SecurityClient};
 use crate::message::{
     Header, HeaderName, Headers, Host, Method, NameAddr, Request, Response, SipUri, StatusCode, Uri,
 };
@@ -18,6 +18,7 @@ use crate::protected::agreed;
 use crate::rejection::Rejection;
 
 use super::binding::{BindingKey, Instance, contact_uri};
+use super::gruu::Gruu;
 use super::mw::{self, Integrity};
 use super::security::Security;
 
@@ -39,8 +40,29 @@ pub(super) struct Asked {
     pub(super) credentials: Option<Header>,
     pub(super) nonce: Option<String>,
     max_forwards: u8,
+    /// Which of the extensions of a registration the browser knows.
+    knows: Extensions,
     /// What else of the request may cross.
     carried: Headers,
+}
+
+/// Extensions that a browser's REGISTER says it supports.
+#[derive(Clone, Copy, Debug, Default)]
+struct Extensions {
+    /// RFC 5626.
+    outbound: bool,
+    /// RFC 5627.
+    gruu: bool,
+}
+
+/// What a REGISTER that was accepted is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Grant<'a> {
+    /// In seconds.
+    pub(super) expires: u32,
+    pub(super) gruu: Option<&'a Gruu>,
+    /// Whether the registrar keeps flows, RFC 5626 §6.
+    pub(super) keeps_flows: bool,
 }
 
 /// What the box itself puts into a REGISTER.
@@ -102,6 +124,7 @@ impl Asked {
             carried.remove(&HeaderName::ProxyAuthorization);
         }
         let credentials = carried.get(&HeaderName::Authorization).cloned();
+        let supports = |tag| headers.lists_token(&HeaderName::Supported, tag);
         let digest = headers
             .authorization()
             .map(|it| it.0)
@@ -126,6 +149,10 @@ impl Asked {
                 .map_err(Rejection::from)?
                 .map_or(70, |hops| hops.0),
             proven,
+            knows: Extensions {
+                outbound: supports("outbound"),
+                gruu: supports("gruu"),
+            },
             carried,
         })
     }
@@ -133,6 +160,11 @@ impl Asked {
     /// Whether the browser registers a flow, RFC 5626 §4.2.
     pub(super) fn is_outbound(&self) -> bool {
         matches!(&self.key.instance, Instance::Outbound { reg_id, .. } if reg_id.is_some())
+    }
+
+    /// Whether it wants names for its device alone, RFC 5627 §4.2.
+    pub(super) fn wants_gruu(&self) -> bool {
+        self.knows.gruu && matches!(self.key.instance, Instance::Outbound { .. })
     }
 
     /// The Request-URI of the REGISTER to the core.
@@ -175,6 +207,7 @@ impl Asked {
             credentials,
             nonce: None,
             max_forwards: 70,
+            knows: Extensions::default(),
             carried,
         }
     }
@@ -239,11 +272,10 @@ impl Asked {
         let is_terminal = tenant.profile == Profile::Gm;
         if is_terminal {
             // S-CSCFs want it because P-CSCFs add a Path, RFC 3327 §5.1.
-            let supported = match sender.security {
-                Some(_) => "path, sec-agree",
-                None => "path",
-            };
-            headers.push(HeaderName::Supported, supported);
+            let gruu = self.wants_gruu().then_some("gruu");
+            let sec_agree = sender.security.map(|_| "sec-agree");
+            let supported: Vec<_> = ["path"].into_iter().chain(gruu).chain(sec_agree).collect();
+            headers.push(HeaderName::Supported, supported.join(", "));
         }
         if let Some(security) = sender.security {
             // RFC 3329 §2.3.1; one to a line, because Kamailio's P-CSCF reads no list.
@@ -280,6 +312,34 @@ impl Asked {
         }
     }
 
+    /// The 200 that the browser gets: its own Contact, and nothing of the core's routes.
+    /// JsSIP and SIP.js look for their Contact by its user part or as a whole.
+    pub(super) fn success(
+        &self,
+        request: &Request,
+        grant: Grant<'_>,
+        carried: &Headers,
+    ) -> Response {
+        let mut response = Response::to_request(request, StatusCode::OK);
+        let headers = &mut response.headers;
+        if let Some(contact) = self.contact.as_ref().filter(|_| grant.expires > 0) {
+            let mut contact = contact.clone();
+            contact.params.set("expires", grant.expires);
+            if let Some(gruu) = grant.gruu.filter(|_| self.wants_gruu()) {
+                gruu.add(&mut contact);
+            }
+            headers.push(HeaderName::Contact, contact.to_string());
+            if grant.keeps_flows && self.knows.outbound && self.is_outbound() {
+                headers.push(HeaderName::Require, "outbound");
+                headers.push_typed(&FlowTimer(FLOW_TIMER));
+            }
+        }
+        for header in carried {
+            headers.push_header(header.clone());
+        }
+        response
+    }
+
     /// TS 24.229 §5.1.1.2.2: says who it is, and nothing that could be right.
     fn empty_credentials(&self, identity: &PrivateIdentity) -> String {
         let mut digest = Digest::new("Digest");
@@ -292,36 +352,11 @@ impl Asked {
     }
 }
 
-/// The 200 that the browser gets: its own Contact, and nothing of the core's routes.
-/// JsSIP and SIP.js look for their Contact by its user part or as a whole.
-pub(super) fn success(
-    request: &Request,
-    contact: Option<&NameAddr>,
-    expires: u32,
-    carried: &Headers,
-) -> Response {
-    let mut response = Response::to_request(request, StatusCode::OK);
-    if let Some(contact) = contact.filter(|_| expires > 0) {
-        let mut contact = contact.clone();
-        contact.params.set("expires", expires);
-        response
-            .headers
-            .push(HeaderName::Contact, contact.to_string());
-    }
-    for header in carried {
-        response.headers.push_header(header.clone());
-    }
-    response
-}
-
 /// How long the core granted, in seconds: what it says beside our Contact, else beside
 /// all of them, else what was asked for.
 pub(super) fn granted(response: &Response, token: &str, asked: u32) -> u32 {
     let contacts = response.headers.contacts().unwrap_or_default();
-    let ours = contacts.iter().find(|contact| {
-        let uri = contact.address().and_then(|address| address.uri.as_sip());
-        uri.and_then(SipUri::user) == Some(token)
-    });
+    let ours = own_contact(&contacts, token);
     let header = response
         .headers
         .expires()
@@ -329,6 +364,14 @@ pub(super) fn granted(response: &Response, token: &str, asked: u32) -> u32 {
         .flatten()
         .map(|expires| expires.0);
     ours.and_then(Contact::expires).or(header).unwrap_or(asked)
+}
+
+/// The Contact of ours among all that the core has.
+pub(super) fn own_contact<'a>(contacts: &'a [Contact], token: &str) -> Option<&'a Contact> {
+    contacts.iter().find(|contact| {
+        let uri = contact.address().and_then(|address| address.uri.as_sip());
+        uri.and_then(SipUri::user) == Some(token)
+    })
 }
 
 /// How long a user may be registered before his token's time is over, in seconds. Spec of
@@ -409,6 +452,10 @@ fn is_instance(text: &str) -> bool {
 
 /// How long before its token a registration ends.
 const AHEAD: Duration = Duration::from_secs(10);
+
+/// Within how many seconds a browser should let itself be heard, RFC 5626 §4.4.1; the box asks by
+/// Ping more often itself.
+const FLOW_TIMER: u32 = 120;
 
 /// Longer than any URN that names a device.
 const INSTANCE_MAX: usize = 128;

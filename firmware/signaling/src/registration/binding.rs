@@ -18,6 +18,7 @@ use crate::transaction::Peer;
 
 use super::attempt::Attempt;
 use super::challenge::Challenges;
+use super::gruu::Gruu;
 use super::mw::Integrity;
 use super::on_behalf::OnBehalf;
 use super::security::Security;
@@ -147,6 +148,8 @@ pub(super) struct Registered {
     pub(super) integrity: Integrity,
     /// The user, if he logged in by token.
     pub(super) proven: Option<ProvenUser>,
+    /// What the core calls this device alone.
+    pub(super) gruu: Option<Gruu>,
     /// The credentials that the core accepted last, for a farewell.
     pub(super) credentials: Option<Header>,
 }
@@ -277,6 +280,18 @@ impl Binding {
         let host = config.tenant(self.tenant).own_host(self.local?.ip());
         let port = self.local?.port();
         Some(contact_uri(&self.token, &host, port, self.transport(config)).into())
+    }
+
+    /// What dialogs and requests of this device call it towards the IMS: the name that the core gave
+    /// it (RFC 5627 §4.4), of which one who wants to be anonymous has another, or our Contact.
+    #[must_use]
+    pub(crate) fn ims_name(&self, is_anonymous: bool, config: &Config) -> Option<Uri> {
+        let gruu = self.registered().and_then(|it| it.gruu.as_ref());
+        let name = gruu.and_then(|gruu| match is_anonymous {
+            true => gruu.temporary.clone(),
+            false => Some(gruu.public.clone()),
+        });
+        name.or_else(|| self.ims_contact(config))
     }
 
     /// The route set of a request outside a dialog: on Gm the P-CSCF, then the Service-Route

@@ -30,7 +30,7 @@ use crate::output::Output;
 use crate::reach::Hop;
 use crate::rejection::Rejection;
 
-use super::asked::{self, Asked};
+use super::asked::{Asked, Grant};
 use super::attempt::{Attempt, Origin};
 use super::binding::{Binding, BindingId, BindingKey, Instance, Registered};
 use super::mw::Integrity;
@@ -269,7 +269,7 @@ impl Registrations {
             return self.settle(id, link);
         };
         if asked.is_farewell() {
-            let answer = asked::success(request, None, 0, &Headers::new());
+            let answer = asked.success(request, Grant::default(), &Headers::new());
             link.counters.deregistered_by_browser += 1;
             self.respond(&origin, answer, link);
             return self.end(id, DeregistrationCause::Browser, link);
@@ -283,8 +283,12 @@ impl Registrations {
             let uri = Uri::parse(identity.reveal()).expect("an identity is a URI");
             carried.push(HeaderName::PAssociatedUri, NameAddr::new(uri).to_string());
         }
-        let told = link.spread_refresh(asked.tenant, seconds(granted));
-        let answer = asked::success(request, asked.contact.as_ref(), told, &carried);
+        let grant = Grant {
+            expires: link.spread_refresh(asked.tenant, seconds(granted)),
+            gruu: None,
+            keeps_flows: true,
+        };
+        let answer = asked.success(request, grant, &carried);
         let Some(contact) = &asked.contact else {
             return self.settle(id, link);
         };
@@ -298,6 +302,7 @@ impl Registrations {
                 ..asked.integrity
             },
             proven: Some(user.clone()),
+            gruu: None,
             credentials: None,
         };
         self.keep(id, *flow, hop, registered, granted, link);

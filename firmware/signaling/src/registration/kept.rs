@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Registrations;
 use super::binding::{Binding, BindingId, BindingKey, Instance, Kind, Registered, State};
 use super::challenge::Challenges;
+use super::gruu::Gruu;
 use super::mw::Integrity;
 use super::on_behalf::OnBehalf;
 use crate::auth::ProvenUser;
@@ -57,6 +58,8 @@ struct KeptGrant {
     identities: Vec<PublicIdentity>,
     access_contact: Uri,
     integrity: Integrity,
+    #[serde(default)]
+    gruu: Option<Gruu>,
     /// Who proved himself to the box.
     #[serde(default)]
     proven: Option<KeptUser>,
@@ -88,6 +91,7 @@ impl Binding {
             identities: registered.identities.clone(),
             access_contact: registered.access_contact.clone(),
             integrity: registered.integrity,
+            gruu: registered.gruu.clone(),
             proven: self.proven_user().map(|user| KeptUser {
                 impi: user.impi.clone(),
                 impus: user.impus.clone(),
@@ -179,6 +183,7 @@ impl Registrations {
                     access_contact: granted.access_contact,
                     integrity: granted.integrity,
                     proven: user,
+                    gruu: granted.gruu,
                     credentials: None,
                 },
                 until: now + tenant.registration.grace,

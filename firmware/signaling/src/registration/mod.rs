@@ -10,6 +10,7 @@ mod asked;
 mod attempt;
 mod binding;
 mod challenge;
+mod gruu;
 mod house;
 mod kept;
 mod lifetime;

@@ -47,18 +47,24 @@ pub(super) struct Additions<'a> {
     pub(super) integrity: Integrity,
     /// Whether the browser registers a flow, RFC 5626 §4.2.
     pub(super) is_outbound: bool,
+    /// Whether it wants names for its device alone, RFC 5627 §4.2.
+    pub(super) wants_gruu: bool,
 }
 
 impl Additions<'_> {
     /// Adds it.
     pub(super) fn add(self, headers: &mut Headers) {
-        let (supported, path) = if self.is_outbound {
-            ("path, outbound", self.path.with_flag("lr").with_flag("ob"))
+        let path = self.path.with_flag("lr");
+        let path = if self.is_outbound {
+            path.with_flag("ob")
         } else {
-            ("path", self.path.with_flag("lr"))
+            path
         };
+        let outbound = self.is_outbound.then_some("outbound");
+        let gruu = self.wants_gruu.then_some("gruu");
+        let supported: Vec<_> = ["path"].into_iter().chain(outbound).chain(gruu).collect();
         headers.push(HeaderName::Path, NameAddr::new(path).to_string());
-        headers.push(HeaderName::Supported, supported);
+        headers.push(HeaderName::Supported, supported.join(", "));
         headers.push(HeaderName::Require, "path");
         let network = &self.config.network;
         headers.push(HeaderName::PVisitedNetworkId, format!("\"{network}\""));

@@ -20,7 +20,7 @@ use crate::output::Output;
 use crate::reach::Hop;
 use crate::rejection::Rejection;
 
-use super::asked::{self, Asked};
+use super::asked::{self, Asked, Grant};
 use super::attempt::{Attempt, Origin};
 use super::binding::{Binding, BindingId, Registered, State};
 use super::security::Offer;
@@ -180,8 +180,12 @@ impl Registrations {
             let uri = Uri::parse(identity.reveal()).expect("an identity is a URI");
             carried.push(HeaderName::PAssociatedUri, NameAddr::new(uri).to_string());
         }
-        let granted = seconds(wanted_until.saturating_duration_since(now));
-        let answer = asked::success(request, Some(contact), granted, &carried);
+        let grant = Grant {
+            expires: seconds(wanted_until.saturating_duration_since(now)),
+            gruu: registered.gruu.as_ref(),
+            keeps_flows: true,
+        };
+        let answer = asked.success(request, grant, &carried);
         self.hold(id, flow, registered, wanted_until - now, link);
         self.changes.push_back(Change::Proven(id));
         self.respond(origin, answer, link);
@@ -365,19 +369,25 @@ impl Registrations {
         on_behalf.refusals = 0;
         let wanted = on_behalf.wanted_until.saturating_duration_since(now);
         on_behalf.refresh_at = (granted > 0).then(|| now + refresh_after(time));
-        let registered = Registered::read(&attempt.asked, response, now + time);
+        let registered = Registered::read(&attempt.asked, response, &binding.token, now + time);
         match (&attempt.origin, registered) {
             (Origin::Browser { flow, request, .. }, Some(registered)) if granted > 0 => {
                 let tenant = attempt.asked.tenant;
                 let carried = link.policies.carry(tenant, &response.headers, Leg::Access);
-                let contact = attempt.asked.contact.as_ref();
-                let answer = asked::success(request, contact, seconds(wanted), &carried);
+                let grant = Grant {
+                    expires: seconds(wanted),
+                    gruu: registered.gruu.as_ref(),
+                    keeps_flows: true,
+                };
+                let answer = attempt.asked.success(request, grant, &carried);
                 self.keep(id, *flow, from, registered, wanted, link);
                 self.changes.push_back(Change::Proven(id));
                 self.respond(&attempt.origin, answer, link);
             }
             (Origin::Browser { request, .. }, _) => {
-                let answer = asked::success(request, None, 0, &Headers::new());
+                let answer = attempt
+                    .asked
+                    .success(request, Grant::default(), &Headers::new());
                 binding.core_until = None;
                 link.counters.deregistered_by_browser += 1;
                 self.respond(&attempt.origin, answer, link);

@@ -18,7 +18,7 @@ use crate::reach::{Hop, Ways};
 use crate::rejection::Rejection;
 use crate::transaction::ServerTransactionId;
 
-use super::asked::{self, Asked, Sender};
+use super::asked::{Asked, Grant, Sender};
 use super::attempt::{Attempt, Origin, Sent};
 use super::binding::{
     Binding, BindingId, CHALLENGE_TIME, ImsPath, Instance, Kind, State, contact_uri,
@@ -107,7 +107,7 @@ impl Registrations {
             }
             // Nothing to end: it has ended.
             Ok(None) => {
-                let response = asked::success(request, None, 0, &Headers::new());
+                let response = asked.success(request, Grant::default(), &Headers::new());
                 self.respond(&origin, response, link);
             }
             Err(rejection) => self.reject(&origin, Some(&identity), rejection, link),
@@ -421,6 +421,7 @@ impl Registrations {
                     address: local.ip(),
                     integrity: attempt.asked.integrity,
                     is_outbound: attempt.asked.is_outbound(),
+                    wants_gruu: attempt.asked.wants_gruu(),
                 }
             });
         let sender = Sender {

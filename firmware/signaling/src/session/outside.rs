@@ -32,8 +32,8 @@ pub trait Outside {
     /// Whether a peer can be sent to just now: a browser may be away.
     fn is_reachable(&self, leg: Leg) -> bool;
 
-    /// The box's own Contact on a leg.
-    fn contact(&self, leg: Leg) -> NameAddr;
+    /// The box's own Contact on a leg, for one who has said who he is or who wants no name.
+    fn contact(&self, leg: Leg, is_anonymous: bool) -> NameAddr;
 
     /// Sends a request, not ACK and not CANCEL, after adding Via, Max-Forwards if there is
     /// none, and User-Agent. `None` if the peer cannot be reached.

@@ -76,8 +76,8 @@ impl Outside for View<'_> {
         }
     }
 
-    fn contact(&self, leg: Leg) -> NameAddr {
-        crossing::contact(self.link, self.binding(), leg)
+    fn contact(&self, leg: Leg, is_anonymous: bool) -> NameAddr {
+        crossing::contact(self.link, self.binding(), leg, is_anonymous)
     }
 
     fn send_request(&mut self, leg: Leg, mut request: Request) -> Option<ClientTransactionId> {

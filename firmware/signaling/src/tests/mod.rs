@@ -6,6 +6,7 @@ mod boundary;
 mod calls;
 mod devices;
 mod emergency;
+mod gruu;
 mod guarding;
 mod ipsec;
 mod mw;

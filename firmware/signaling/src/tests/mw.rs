@@ -126,7 +126,10 @@ fn a_register_says_all_that_a_core_wants_of_its_p_cscf() {
     assert!(path.starts_with("<sip:"), "{path}");
     assert!(path.ends_with(&format!("@{BOX};lr;ob>")), "{path}");
     assert_eq!(header(&first, &HeaderName::Require), "path");
-    assert_eq!(header(&first, &HeaderName::Supported), "path, outbound");
+    assert_eq!(
+        header(&first, &HeaderName::Supported),
+        "path, outbound, gruu"
+    );
     assert_eq!(
         header(&first, &HeaderName::PVisitedNetworkId),
         "\"gw.test\""

@@ -203,7 +203,7 @@ impl SipLeg {
             .copy(&request.headers, &HeaderName::RecordRoute);
         response
             .headers
-            .push(HeaderName::Contact, outside.contact(self.leg).to_string());
+            .push(HeaderName::Contact, self.contact(outside).to_string());
         response
     }
 }

@@ -68,7 +68,7 @@ impl SipLeg {
             capabilities: self.capabilities,
             call_id: build::call_id(outside.rng()),
             local_tag: self.local_tag.clone(),
-            contact: outside.contact(self.leg),
+            contact: self.contact(outside),
         };
         let mut request = build::invite(target, &identity, &carried);
         self.timer.prepare_request(&mut request);

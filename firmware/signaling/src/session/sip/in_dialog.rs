@@ -188,7 +188,7 @@ impl SipLeg {
         );
         let mut request = self.dialog.as_mut()?.request(method);
         if has_contact {
-            let contact = outside.contact(self.leg).to_string();
+            let contact = self.contact(outside).to_string();
             request.headers.push(HeaderName::Contact, contact);
         }
         Some(request)

@@ -29,7 +29,8 @@ use super::leg::{Ask, Final, LegAction, LegEvent};
 use super::outside::Outside;
 use crate::dialog::Dialog;
 use crate::dialog::session_timer::{SessionTimer, Wishes};
-use crate::message::{Headers, Request, Response, StatusCode};
+use crate::identity::is_anonymous;
+use crate::message::{Headers, NameAddr, Request, Response, StatusCode};
 use crate::sdp::PreconditionUse;
 use crate::transaction::{ClientTransactionId, Failure};
 use called::Called;
@@ -117,6 +118,14 @@ impl SipLeg {
             owns_call_id: true,
             ..SipLeg::new(leg, outside)
         }
+    }
+
+    /// The box's own Contact on this leg, which says no more than From does.
+    fn contact(&self, outside: &impl Outside) -> NameAddr {
+        let target = self.target.as_ref().map(|target| &target.from);
+        let from = target.or(self.dialog.as_ref().map(Dialog::local));
+        let is_anonymous = from.is_some_and(|from| is_anonymous(&from.uri));
+        outside.contact(self.leg, is_anonymous)
     }
 
     fn is_first_invite(&self, transaction: ClientTransactionId) -> bool {

@@ -153,7 +153,7 @@ impl Outside for World {
         leg == IMS || self.is_flow_up
     }
 
-    fn contact(&self, leg: Leg) -> NameAddr {
+    fn contact(&self, leg: Leg, _: bool) -> NameAddr {
         NameAddr::parse(match leg {
             Leg::Access => "<sip:gatehouse.invalid;transport=ws>",
             Leg::Ims => "<sip:token@198.51.100.10:5062>",
