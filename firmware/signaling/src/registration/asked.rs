@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use iq::Leg;
 
 use crate::auth::{ProvenUser, TokenRefusal};
-use crate::config::{Config, HostName, Login, PrivateIdentityRule, Profile, TenantId};
+use crate::config::{Config, HostName, Login, PrivateIdentityRule, Profile, Tenant, TenantId};
 use crate::id::SipTransport;
 use crate::identity::{PrivateIdentity, PublicIdentity};
 use crate::message::headers::{Authorization, CSeq, Contact, Digest, FlowTimer, SecurityClient};
@@ -256,17 +256,7 @@ impl Asked {
             method: Method::Register,
         });
         let tenant = config.tenant(self.tenant);
-        let host = tenant.own_host(sender.local.ip());
-        let uri = contact_uri(sender.token, &host, sender.local.port(), sender.transport);
-        let mut contact = NameAddr::new(uri);
-        contact.params.set("expires", expires);
-        if let Instance::Outbound { instance, reg_id } = &self.key.instance {
-            let instance = format!("\"<{instance}>\"");
-            contact.params.set("+sip.instance", instance);
-            if let Some(reg_id) = reg_id.filter(|_| sender.additions.is_some()) {
-                contact.params.set("reg-id", reg_id);
-            }
-        }
+        let contact = self.contact_to_core(&sender, expires, tenant);
         headers.push(HeaderName::Contact, contact.to_string());
         headers.push(HeaderName::Expires, expires);
         let is_terminal = tenant.profile == Profile::Gm;
@@ -291,14 +281,7 @@ impl Asked {
         }
         if let Some(credentials) = &sender.credentials {
             headers.push_typed(credentials);
-        } else if let Some(user) = &self.proven {
-            let credentials = self.empty_credentials(&user.impi);
-            headers.push(HeaderName::Authorization, credentials);
-        } else if self.credentials.is_none()
-            && tenant.profile.trunk().is_none()
-            && tenant.registration.private_identity == PrivateIdentityRule::Implied
-            && let Some(identity) = PrivateIdentity::implied_by(&self.key.identity)
-        {
+        } else if let Some(identity) = self.identity_to_say(tenant) {
             headers.push(HeaderName::Authorization, self.empty_credentials(&identity));
         }
         if let Some(additions) = sender.additions {
@@ -310,6 +293,35 @@ impl Asked {
             headers,
             body: bytes::Bytes::new(),
         }
+    }
+
+    /// Our Contact, with the browser's instance; its flow is the core's matter on Mw alone.
+    fn contact_to_core(&self, sender: &Sender<'_>, expires: u32, tenant: &Tenant) -> NameAddr {
+        let host = tenant.own_host(sender.local.ip());
+        let uri = contact_uri(sender.token, &host, sender.local.port(), sender.transport);
+        let mut contact = NameAddr::new(uri);
+        contact.params.set("expires", expires);
+        if let Instance::Outbound { instance, reg_id } = &self.key.instance {
+            let instance = format!("\"<{instance}>\"");
+            contact.params.set("+sip.instance", instance);
+            if let Some(reg_id) = reg_id.filter(|_| sender.additions.is_some()) {
+                contact.params.set("reg-id", reg_id);
+            }
+        }
+        contact
+    }
+
+    /// Whose private identity a REGISTER without credentials says; none if it has some.
+    fn identity_to_say(&self, tenant: &Tenant) -> Option<PrivateIdentity> {
+        if let Some(user) = &self.proven {
+            return Some(user.impi.clone());
+        }
+        let is_implied = self.credentials.is_none()
+            && tenant.profile.trunk().is_none()
+            && tenant.registration.private_identity == PrivateIdentityRule::Implied;
+        is_implied
+            .then(|| PrivateIdentity::implied_by(&self.key.identity))
+            .flatten()
     }
 
     /// The 200 that the browser gets: its own Contact, and nothing of the core's routes.

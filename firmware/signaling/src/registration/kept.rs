@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use iq::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,33 @@ struct KeptUser {
     impus: Vec<PublicIdentity>,
     /// None while the wall clock is not set.
     until: Option<UnixTime>,
+}
+
+impl KeptGrant {
+    fn registered(self, until: Instant, proven: Option<ProvenUser>) -> Registered {
+        Registered {
+            until,
+            service_route: self.service_route,
+            identities: self.identities,
+            access_contact: self.access_contact,
+            integrity: self.integrity,
+            proven,
+            gruu: self.gruu,
+            credentials: None,
+        }
+    }
+}
+
+impl KeptUser {
+    /// A time that nobody knows is over: his next token says it anew.
+    fn user(&self, clock: &Clock, now: Instant) -> ProvenUser {
+        let until = self.until.and_then(|at| clock.instant(at));
+        ProvenUser {
+            impi: self.impi.clone(),
+            impus: self.impus.clone(),
+            until: until.unwrap_or(now),
+        }
+    }
 }
 
 impl Binding {
@@ -155,15 +183,7 @@ impl Registrations {
         let core_until = later(kept.core_until);
         let proven = kept.granted.as_ref().and_then(|it| it.proven.as_ref());
         let is_proven = proven.is_some();
-        // A time that nobody knows is over: his next token says it anew.
-        let user = proven.map(|it| ProvenUser {
-            impi: it.impi.clone(),
-            impus: it.impus.clone(),
-            until: it
-                .until
-                .and_then(|at| link.clock.instant(at))
-                .unwrap_or(now),
-        });
+        let user = proven.map(|it| it.user(&link.clock, now));
         // The peer of a trunk knows no users: the box itself lets them in.
         let wants_proof =
             matches!(tenant.login, Login::Token(_)) || tenant.profile.trunk().is_some();
@@ -176,16 +196,7 @@ impl Registrations {
         let granted = kept.granted.and_then(|it| Some((later(it.until)?, it)));
         let state = match (granted, core_until) {
             (Some((until, granted)), _) => State::Grace {
-                registered: Registered {
-                    until,
-                    service_route: granted.service_route,
-                    identities: granted.identities,
-                    access_contact: granted.access_contact,
-                    integrity: granted.integrity,
-                    proven: user,
-                    gruu: granted.gruu,
-                    credentials: None,
-                },
+                registered: granted.registered(until, user),
                 until: now + tenant.registration.grace,
             },
             (None, Some(until)) => State::Lingering { until },
