@@ -526,7 +526,7 @@ impl Signaling {
                 };
                 let (link, registrations) = (&mut self.link, &self.registrations);
                 self.sessions.end_of(binding, reason, link, registrations);
-                self.subscriptions.end_of(binding);
+                self.subscriptions.end_of(binding, &mut self.link);
                 self.exchanges.forget(binding);
                 self.registrations.let_go(binding);
             }

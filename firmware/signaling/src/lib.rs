@@ -124,7 +124,7 @@ impl Signaling {
         self.registrations.handle_timeout(&mut self.link);
         self.sessions
             .handle_timeout(&mut self.link, &self.registrations);
-        self.subscriptions.handle_timeout(instant);
+        self.handle_subscriptions_timeout();
         while let Some((flow, closing)) = self.flows.take_due(instant) {
             self.closings.push_back((flow, closing));
         }

@@ -2,9 +2,11 @@
 //! the NOTIFYs come back, each leg in a dialog of its own.
 //!
 //! Which packages there are is the operator's list. NOTIFYs of a second notifier, to which a
-//! core forked the SUBSCRIBE, are turned away (RFC 6665 §4.4.1).
+//! core forked the SUBSCRIBE, are turned away (RFC 6665 §4.4.1). A NOTIFY that overtakes the
+//! answer to the SUBSCRIBE waits for it: §4.1.2.4 wants subscribers to take it, but browsers'
+//! clients know no dialog before the answer and say 481, which ends the subscription.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use iq::Leg;
@@ -34,6 +36,8 @@ pub(crate) struct Subscriptions {
     by_tag: BTreeMap<(Leg, String), SubscriptionId>,
     by_binding: BTreeMap<BindingId, BTreeSet<SubscriptionId>>,
     deadlines: Deadlines<SubscriptionId>,
+    /// Until when NOTIFYs wait at most.
+    holds: Deadlines<SubscriptionId>,
 }
 
 /// One subscription across both legs.
@@ -49,6 +53,8 @@ struct Subscription {
     asked: Request,
     far: Option<Dialog>,
     waits: Vec<Waiting>,
+    /// NOTIFYs that came before the answer to a SUBSCRIBE, in their order.
+    held: VecDeque<Held>,
     /// What is said in the core about all of it.
     visited: Option<Visited>,
     is_over: bool,
@@ -63,6 +69,14 @@ struct Waiting {
     request: Request,
 }
 
+/// A NOTIFY that is not handed on yet.
+#[derive(Debug)]
+struct Held {
+    transaction: ServerTransactionId,
+    peer: Peer,
+    request: Request,
+}
+
 impl Subscriptions {
     pub(crate) fn new() -> Self {
         Subscriptions {
@@ -71,6 +85,7 @@ impl Subscriptions {
             by_tag: BTreeMap::new(),
             by_binding: BTreeMap::new(),
             deadlines: Deadlines::new(),
+            holds: Deadlines::new(),
         }
     }
 
@@ -78,21 +93,36 @@ impl Subscriptions {
         self.table.len()
     }
 
-    /// Forgets those that nobody refreshed.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        while let Some(id) = self.deadlines.take_due(now) {
-            self.remove(id);
-        }
-    }
-
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.holds.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A registration is over, and its subscriptions with it.
-    pub(crate) fn end_of(&mut self, binding: BindingId) {
+    pub(crate) fn end_of(&mut self, binding: BindingId, link: &mut Link) {
         for id in self.by_binding.remove(&binding).unwrap_or_default() {
-            self.remove(id);
+            self.end(id, link);
+        }
+    }
+
+    /// A subscription is over: what still waits in it belongs to nothing any more.
+    fn end(&mut self, id: SubscriptionId, link: &mut Link) {
+        let Some(subscription) = self.remove(id) else {
+            return;
+        };
+        let notifier = subscription.subscriber.other();
+        let waits = subscription.waits.iter();
+        let waits = waits.map(|it| (it.from, it.transaction, &it.request));
+        let held = subscription.held.iter();
+        let held = held.map(|it| (notifier, it.transaction, &it.request));
+        for (from, transaction, request) in waits.chain(held) {
+            let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
+            let refusal = Response::to_request(request, status);
+            let refusal = refusal.with_to_tag(&subscription.tag(from));
+            let visited = subscription.visited.as_ref();
+            crossing::respond(link, transaction, from, refusal, visited);
         }
     }
 
@@ -119,11 +149,10 @@ impl Subscriptions {
         id
     }
 
-    fn remove(&mut self, id: SubscriptionId) {
+    fn remove(&mut self, id: SubscriptionId) -> Option<Subscription> {
         self.deadlines.set(id, None);
-        let Some(subscription) = self.table.remove(&id) else {
-            return;
-        };
+        self.holds.set(id, None);
+        let subscription = self.table.remove(&id)?;
         for tag in subscription.tags() {
             self.by_tag.remove(&tag);
         }
@@ -133,6 +162,7 @@ impl Subscriptions {
                 self.by_binding.remove(&subscription.binding);
             }
         }
+        Some(subscription)
     }
 }
 
@@ -252,6 +282,7 @@ impl Signaling {
             asked: asked.clone(),
             far: None,
             waits: Vec::new(),
+            held: VecDeque::new(),
             visited,
             is_over: false,
         };
@@ -288,17 +319,46 @@ impl Signaling {
             self.report_foreign(peer);
             return Err(Rejection::NoDialog);
         }
-        let user = user.ok_or(Rejection::NoDialog)?;
         let subscription = self.subscriptions.table.get_mut(&id);
         let subscription = subscription.ok_or(Rejection::NoDialog)?;
-        let expected = if leg == subscription.subscriber {
-            Method::Subscribe
-        } else {
-            Method::Notify
+        let is_notify = leg != subscription.subscriber;
+        let expected = match is_notify {
+            true => Method::Notify,
+            false => Method::Subscribe,
         };
         if request.method != expected {
             return Err(Rejection::MethodNotAllowed);
         }
+        if !is_notify || !subscription.awaits_answer() {
+            return self.pass_on(id, leg, transaction, request);
+        }
+        if subscription.held.len() >= HELD_MAX {
+            return Err(Rejection::InProgress);
+        }
+        subscription.held.push_back(Held {
+            transaction,
+            peer: peer.clone(),
+            request,
+        });
+        if subscription.held.len() == 1 {
+            let until = self.link.instant() + HELD_TIME;
+            self.subscriptions.holds.set(id, Some(until));
+        }
+        Ok(())
+    }
+
+    /// Hands a request inside a subscription on to the other side.
+    fn pass_on(
+        &mut self,
+        id: SubscriptionId,
+        leg: Leg,
+        transaction: ServerTransactionId,
+        request: Request,
+    ) -> Result<(), Rejection> {
+        let subscription = self.subscriptions.table.get_mut(&id);
+        let subscription = subscription.ok_or(Rejection::NoDialog)?;
+        let user = self.registrations.get(subscription.binding);
+        let user = user.ok_or(Rejection::NoDialog)?;
         if let Err(status) = subscription.check(leg, &request) {
             let refusal = Response::to_request(&request, status);
             self.link.respond(transaction, refusal);
@@ -331,6 +391,33 @@ impl Signaling {
             request,
         });
         Ok(())
+    }
+
+    /// Hands on the NOTIFYs that waited for an answer.
+    fn let_through(&mut self, id: SubscriptionId) {
+        self.subscriptions.holds.set(id, None);
+        loop {
+            let subscription = self.subscriptions.table.get_mut(&id);
+            let next = subscription.and_then(|it| Some((it.subscriber, it.held.pop_front()?)));
+            let Some((subscriber, held)) = next else {
+                return;
+            };
+            let (transaction, request) = (held.transaction, held.request.clone());
+            if let Err(rejection) = self.pass_on(id, subscriber.other(), transaction, request) {
+                self.turn_away(transaction, &held.peer, &held.request, &rejection);
+            }
+        }
+    }
+
+    /// Forgets the subscriptions that nobody refreshed, and lets NOTIFYs wait no longer.
+    pub(crate) fn handle_subscriptions_timeout(&mut self) {
+        let now = self.link.instant();
+        while let Some(id) = self.subscriptions.deadlines.take_due(now) {
+            self.subscriptions.end(id, &mut self.link);
+        }
+        while let Some(id) = self.subscriptions.holds.take_due(now) {
+            self.let_through(id);
+        }
     }
 
     /// The other side answers a request of a subscription.
@@ -377,7 +464,9 @@ impl Signaling {
         let (link, visited) = (&mut self.link, subscription.visited.as_ref());
         crossing::respond(link, waiting.transaction, waiting.from, answer, visited);
         if has_failed || is_over {
-            self.subscriptions.remove(id);
+            self.subscriptions.end(id, &mut self.link);
+        } else if is_subscribe {
+            self.let_through(id);
         }
     }
 
@@ -405,7 +494,9 @@ impl Signaling {
         let (link, visited) = (&mut self.link, subscription.visited.as_ref());
         crossing::respond(link, waiting.transaction, waiting.from, answer, visited);
         if is_lost {
-            self.subscriptions.remove(id);
+            self.subscriptions.end(id, &mut self.link);
+        } else if waiting.request.method == Method::Subscribe {
+            self.let_through(id);
         }
     }
 }
@@ -414,6 +505,12 @@ impl Subscription {
     fn take_waiting(&mut self, sent: ClientTransactionId) -> Option<Waiting> {
         let at = self.waits.iter().position(|waiting| waiting.sent == sent)?;
         Some(self.waits.swap_remove(at))
+    }
+
+    /// Whether the subscriber waits to hear of a SUBSCRIBE.
+    fn awaits_answer(&self) -> bool {
+        let mut waits = self.waits.iter();
+        waits.any(|waiting| waiting.request.method == Method::Subscribe)
     }
 
     fn tag(&self, leg: Leg) -> String {
@@ -463,6 +560,13 @@ const SUBSCRIPTION_MAX: usize = 16;
 
 /// Requests of one subscription that wait for an answer.
 const WAITING_MAX: usize = 4;
+
+/// NOTIFYs of one subscription that wait for the answer to its SUBSCRIBE: beside that all
+/// of them are handed on at once.
+const HELD_MAX: usize = WAITING_MAX - 1;
+
+/// For how long at most: T4 of RFC 3261 §17.1.2.2, which no answer is under way for longer.
+const HELD_TIME: Duration = Duration::from_secs(5);
 
 /// What the last words of a subscription may take: 64*T1.
 const ANSWER_TIME: Duration = Duration::from_secs(32);

@@ -178,7 +178,9 @@ fn messages_and_subscriptions_go_where_the_service_route_leads() {
         .replace("To: <sip:alice@ims.test>", &format!("To: {to}"))
         .replace("near-3", "near-2");
     world.browser(1, &refresh);
-    assert_eq!(sent_to(&world.core_request()), TWO);
+    let refreshed = world.core_request();
+    assert_eq!(sent_to(&refreshed), TWO);
+    world.answer(&refreshed, refreshed.response(200));
     let contact = header(&asked, HeaderName::Contact).unwrap();
     let contact = contact.trim_matches(['<', '>']);
     let notify = format!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::registration::log_in;
+use super::registration::{credentials, log_in, register};
 use super::world::{Asked, CORE, World};
 use crate::message::{HeaderName, Method, Request, Response};
 
@@ -274,29 +274,109 @@ fn a_browser_subscribes_is_notified_and_refreshes() {
     assert_eq!(world.signaling.counters().subscriptions, 0);
 }
 
+/// A SUBSCRIBE of alice's that the core has not answered yet.
+fn subscribing(world: &mut World, n: u32) -> Asked {
+    let subscribe = from_browser("SUBSCRIBE", "sip:alice@ims.test", n, MWI, "");
+    world.browser(1, &subscribe);
+    world.core_request()
+}
+
+/// The core accepts it.
+fn accept(world: &mut World, asked: &Asked) {
+    let accepted = asked.response(200);
+    let contact = "<sip:mwi@192.0.2.50>";
+    world.answer(asked, accepted.with(HeaderName::Contact, contact));
+}
+
+// Conforms: RFC 6665 §4.1.2.4 | A NOTIFY that overtakes the answer to its SUBSCRIBE waits, and reaches the browser after it.
 #[test]
-fn the_first_notify_may_come_before_the_answer_and_a_second_notifier_is_turned_away() {
+fn a_notify_that_overtakes_the_answer_waits_for_it_and_a_second_notifier_is_turned_away() {
     let mut world = logged_in();
-    world.browser(
-        1,
-        &from_browser("SUBSCRIBE", "sip:alice@ims.test", 1, MWI, ""),
-    );
-    let asked = world.core_request();
+    let asked = subscribing(&mut world, 1);
     world.core(1, &notify(&asked, "core", 1, "active"));
-    let notified = world.browser_request(1);
-    world.browser(1, &answer(&notified, "200 OK", ""));
-    assert_eq!(world.core_response().status.code(), 200);
-    let accepted = asked
-        .response(200)
-        .with(HeaderName::Contact, "<sip:mwi@192.0.2.50>");
-    world.answer(&asked, accepted);
     world.core(1, &notify(&asked, "other", 1, "active"));
-    assert_eq!(world.core_response().status.code(), 481);
     world.core(1, &notify(&asked, "core", 2, "active"));
+    world.pass(Duration::from_millis(400));
+    assert!(world.browser_got_nothing(1));
+    assert!(world.core_got_nothing());
+    accept(&mut world, &asked);
+    assert_eq!(world.browser_response(1).status.code(), 200);
+    let notified = [world.browser_request(1), world.browser_request(1)];
+    let refusal = world.core_response();
+    assert_eq!(refusal.status.code(), 481);
+    assert_eq!(refusal.headers.from().unwrap().tag(), Some("other"));
+    for (n, notified) in (1..).zip(notified) {
+        world.browser(1, &answer(&notified, "200 OK", ""));
+        let answer = world.core_response();
+        assert_eq!(answer.status.code(), 200);
+        assert_eq!(answer.headers.cseq().unwrap().number, n);
+    }
+
+    world.core(1, &notify(&asked, "other", 2, "active"));
+    assert_eq!(world.core_response().status.code(), 481);
+    world.core(1, &notify(&asked, "core", 3, "active"));
     let notified = world.browser_request(1);
     world.browser(1, &answer(&notified, "481 Gone", ""));
     assert_eq!(world.core_response().status.code(), 481);
     assert_eq!(world.signaling.counters().subscriptions, 0);
+}
+
+#[test]
+fn a_last_notify_that_overtakes_the_answer_to_the_unsubscribe_comes_after_it() {
+    let mut world = logged_in();
+    let (asked, answer_200) = subscribed(&mut world);
+    let to = answer_200.headers.text(&HeaderName::To).unwrap();
+    let last = from_browser("SUBSCRIBE", "sip:alice@ims.test", 2, MWI, "")
+        .replace("To: <sip:alice@ims.test>", &format!("To: {to}"))
+        .replace("near-2", "near-1")
+        .replace("Expires: 600", "Expires: 0");
+    world.browser(1, &last);
+    let unsubscribed = world.core_request();
+    world.core(1, &notify(&asked, "core", 1, "terminated"));
+    assert!(world.browser_got_nothing(1));
+    accept(&mut world, &unsubscribed);
+    assert_eq!(world.browser_response(1).status.code(), 200);
+    let notified = world.browser_request(1);
+    world.browser(1, &answer(&notified, "200 OK", ""));
+    assert_eq!(world.core_response().status.code(), 200);
+    assert_eq!(world.signaling.counters().subscriptions, 0);
+}
+
+#[test]
+fn notifies_of_a_subscription_that_fails_belong_to_nothing() {
+    let mut world = logged_in();
+    let asked = subscribing(&mut world, 1);
+    world.core(1, &notify(&asked, "core", 1, "active"));
+    world.answer(&asked, asked.response(403));
+    assert_eq!(world.browser_response(1).status.code(), 403);
+    assert_eq!(world.core_response().status.code(), 481);
+    assert!(world.browser_got_nothing(1));
+
+    let asked = subscribing(&mut world, 2);
+    world.core(1, &notify(&asked, "core", 2, "active"));
+    let farewell = register("alice", 3, &credentials("alice", "n1"));
+    world.browser(1, &farewell.replace("expires=600", "expires=0"));
+    let farewell = world.core_request();
+    world.answer(&farewell, farewell.response(200));
+    assert_eq!(world.core_response().status.code(), 481);
+    assert_eq!(world.signaling.counters().subscriptions, 0);
+}
+
+#[test]
+fn notifies_wait_neither_long_nor_in_crowds() {
+    let mut world = logged_in();
+    let asked = subscribing(&mut world, 1);
+    for n in 1..=4 {
+        world.core(1, &notify(&asked, "core", n, "active"));
+    }
+    let refusal = world.core_response();
+    assert_eq!(refusal.status.code(), 500);
+    assert!(refusal.headers.has(&HeaderName::RetryAfter));
+    assert_eq!(refusal.headers.cseq().unwrap().number, 4);
+    world.pass(Duration::from_millis(5001));
+    let notified = world.browser_request(1);
+    world.browser(1, &answer(&notified, "200 OK", ""));
+    assert_eq!(world.core_response().status.code(), 200);
 }
 
 #[test]

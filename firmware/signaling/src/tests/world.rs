@@ -244,6 +244,10 @@ impl World {
         panic!("browser {flow} got no request:\n{}", self.ladder);
     }
 
+    pub(super) fn browser_got_nothing(&self, flow: u64) -> bool {
+        self.to_flow.iter().all(|(to, _)| *to != FlowId(flow))
+    }
+
     /// Lets time pass, with every timer at its own moment.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;

@@ -1,6 +1,7 @@
 //! Requests inside a call that one side has for the other: MESSAGE (RFC 3428), and REFER
 //! (RFC 3515), whose NOTIFYs come back. The box subscribes on one leg and notifies on the
-//! other, each with numbers of its own.
+//! other, each with numbers of its own. A NOTIFY that overtakes the answer to its REFER says
+//! that it was accepted (RFC 3515 §2.4.4): the other side is told so first.
 //!
 //! Whom a REFER may name is settled before it gets here. Left out: REFER outside a call.
 
@@ -201,6 +202,9 @@ impl SipLeg {
         let Some(at) = self.asked.iter().position(|asked| asked.ask == ask) else {
             return;
         };
+        if self.asked[at].waits.is_some() {
+            self.reply(ask, &Final::new(StatusCode::ACCEPTED), outside);
+        }
         let mut event = Event {
             package: REFER.to_owned(),
             params: crate::message::Params::default(),

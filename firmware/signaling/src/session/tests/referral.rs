@@ -45,6 +45,30 @@ fn a_browser_refers_the_far_end_and_hears_how_it_goes() {
 }
 
 #[test]
+fn a_notify_that_overtakes_the_answer_to_its_refer_says_that_it_was_accepted() {
+    let mut call = Call::up_from_browser();
+    call.request(BROWSER, Method::Refer, None, CAROL);
+    call.take_ladder();
+    call.request(
+        IMS,
+        Method::Notify,
+        Some("SIP/2.0 200 OK\r\n".into()),
+        "Event: refer;id=2\nSubscription-State: terminated",
+    );
+    call.answer_with(IMS, &Method::Refer, 202, "phone", None, "");
+    assert_ladder(
+        &call.take_ladder(),
+        r#"
+        ims > NOTIFY "SIP/2.0 200 OK" {Event: refer;id=2} {Subscription-State: terminated}
+        ims < 200 NOTIFY
+        browser < 202 REFER
+        browser < NOTIFY "SIP/2.0 200 OK" {Event: refer;id=2} {Subscription-State: terminated}
+        ims > 202 REFER
+        "#,
+    );
+}
+
+#[test]
 fn a_message_inside_a_call_is_handed_on() {
     let mut call = Call::up_from_browser();
     let text = "Content-Type: text/plain";
