@@ -256,6 +256,12 @@ mod tests {
             .collect()
     }
 
+    /// The keys that faults are about.
+    fn keys(faults: &[String]) -> Vec<&str> {
+        let keys = faults.iter().map(|fault| fault.split(':').next());
+        keys.map(Option::unwrap_or_default).collect()
+    }
+
     #[test]
     fn the_documented_defaults_are_the_defaults() {
         let (config, faults) = Config::parse_unchecked(&Config::documented());
@@ -459,12 +465,8 @@ mod tests {
         let faults = faults(&format!(
             "{mixed}transport = \"tls\"\naccess_network = \"a b\"\n"
         ));
-        let keys: Vec<_> = faults
-            .iter()
-            .map(|fault| fault.split(':').next().unwrap_or_default())
-            .collect();
         assert_eq!(
-            keys,
+            keys(&faults),
             [
                 "[ims] access_network",
                 "[ims] authorities",
@@ -500,12 +502,8 @@ mod tests {
         let faults = faults(&format!(
             "{text}transport = \"tls\"\nauthorities = \"a.pem\"\n"
         ));
-        let keys: Vec<_> = faults
-            .iter()
-            .map(|fault| fault.split(':').next().unwrap_or_default())
-            .collect();
         assert_eq!(
-            keys,
+            keys(&faults),
             [
                 "[ims] pcscf, icscf",
                 "[ims] peer",

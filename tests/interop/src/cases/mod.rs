@@ -127,6 +127,13 @@ pub const GROUPS: &[Group] = &[
         cases: MW_CASES,
     },
     Group {
+        name: "mw",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::Mw,
+        cases: SERVICE_CASES,
+    },
+    Group {
         name: "token-gm",
         lane: Lane::Ims,
         client: "jssip",
@@ -172,11 +179,25 @@ pub const GROUPS: &[Group] = &[
         cases: SERVICE_CASES,
     },
     Group {
+        name: "services-jssip",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::Gm,
+        cases: GM_SERVICE_CASES,
+    },
+    Group {
         name: "services-sipjs",
         lane: Lane::Ims,
         client: "sipjs",
         way: Way::Gm,
         cases: SERVICE_CASES,
+    },
+    Group {
+        name: "services-sipjs",
+        lane: Lane::Ims,
+        client: "sipjs",
+        way: Way::Gm,
+        cases: GM_SERVICE_CASES,
     },
     Group {
         name: "planes",
@@ -291,46 +312,6 @@ const MW_CASES: &[Case] = &[
         name: "reliable-provisional",
         run: calls::reliable_provisional,
     },
-    Case {
-        name: "forks",
-        run: early::forks,
-    },
-    Case {
-        name: "preconditions",
-        run: early::preconditions,
-    },
-    Case {
-        name: "anonymous",
-        run: calls::anonymous,
-    },
-    Case {
-        name: "message",
-        run: messages::message,
-    },
-    Case {
-        name: "message-between-browsers",
-        run: messages::browser_to_browser,
-    },
-    Case {
-        name: "subscription",
-        run: messages::subscription,
-    },
-    Case {
-        name: "refer-by-browser",
-        run: transfers::refer_by_browser,
-    },
-    Case {
-        name: "refer-forbidden",
-        run: transfers::refer_forbidden,
-    },
-    Case {
-        name: "attended-transfer",
-        run: transfers::attended,
-    },
-    Case {
-        name: "replaced",
-        run: transfers::replaced,
-    },
 ];
 
 /// What a user who logs in by token does, and what is refused him.
@@ -393,7 +374,8 @@ const TOKEN_CALL_CASES: &[Case] = &[
     },
 ];
 
-/// What a call, a message and a subscription go through beyond the plain call.
+/// What a call, a message and a subscription go through beyond the plain call, whatever
+/// the gateway is to the core.
 const SERVICE_CASES: &[Case] = &[
     Case {
         name: "forks",
@@ -424,10 +406,6 @@ const SERVICE_CASES: &[Case] = &[
         run: transfers::refer_by_browser,
     },
     Case {
-        name: "refer-by-telephone",
-        run: transfers::refer_by_telephone,
-    },
-    Case {
         name: "refer-forbidden",
         run: transfers::refer_forbidden,
     },
@@ -440,6 +418,12 @@ const SERVICE_CASES: &[Case] = &[
         run: transfers::replaced,
     },
 ];
+
+/// What the gateway lets a core do where it is a terminal to it.
+const GM_SERVICE_CASES: &[Case] = &[Case {
+    name: "refer-by-telephone",
+    run: transfers::refer_by_telephone,
+}];
 
 /// What is left when the gateway's processes end badly.
 const PLANES_CASES: &[Case] = &[
