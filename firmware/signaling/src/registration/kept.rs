@@ -255,6 +255,7 @@ impl Registrations {
         match kept.flow_name {
             Some(name) => {
                 self.by_flow_name.insert(name, id);
+                self.watch_again(id, link);
             }
             None => {
                 self.by_endpoint.insert(endpoint, id);

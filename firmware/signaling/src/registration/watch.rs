@@ -90,25 +90,39 @@ impl Watches {
 impl Registrations {
     /// A registration stands: its user is watched, unless he is already.
     pub(super) fn watch(&mut self, id: BindingId, link: &mut Link) {
-        let Some(binding) = self.table.get(&id) else {
-            return;
-        };
+        if let Some(watch) = self.begin_watch(id, link) {
+            self.subscribe(watch, link);
+        }
+    }
+
+    /// A registration of an earlier life stands again: its user is watched soon, but not
+    /// at once with all others.
+    pub(super) fn watch_again(&mut self, id: BindingId, link: &mut Link) {
+        if let Some(watch) = self.begin_watch(id, link) {
+            let pause = Duration::from_millis(link.jitter(AGAIN).into());
+            let at = link.instant() + pause;
+            self.watches.deadlines.set(watch, Some(at));
+        }
+    }
+
+    /// What is to watch a registration's user, unless something does already.
+    fn begin_watch(&mut self, id: BindingId, link: &mut Link) -> Option<WatchId> {
+        let binding = self.table.get(&id)?;
+        binding.registered()?;
         let tenant = binding.tenant;
         let mw = link.config.tenant(tenant).profile.mw();
         if !mw.is_some_and(|mw| mw.watches_registrations) {
-            return;
+            return None;
         }
         let mut identities = binding.identities().iter();
-        let Some(user) = identities.find(|it| it.domain().is_some()).cloned() else {
-            return;
-        };
+        let user = identities.find(|it| it.domain().is_some()).cloned()?;
         let key = (tenant, user.clone());
         if let Some(known) = self.watches.by_user.get(&key).copied() {
             if let Some(watch) = self.watches.table.get_mut(&known) {
                 watch.bindings.insert(id);
                 self.watches.by_binding.insert(id, known);
             }
-            return;
+            return None;
         }
         self.watches.made += 1;
         let watch_id = WatchId(self.watches.made);
@@ -128,7 +142,7 @@ impl Registrations {
         self.watches.by_user.insert(key, watch_id);
         self.watches.by_binding.insert(id, watch_id);
         self.watches.table.insert(watch_id, watch);
-        self.subscribe(watch_id, link);
+        Some(watch_id)
     }
 
     /// A registration is forgotten: with a user's last one goes what watched him.
@@ -153,8 +167,7 @@ impl Registrations {
             Some((path, binding.own_path(&path, link)?))
         });
         let Some((path, own)) = way else {
-            self.watches.remove(id);
-            return;
+            return self.put_off(id, link);
         };
         let icid = link.token();
         let tenant = path.tenant;
@@ -199,6 +212,16 @@ impl Registrations {
         };
         watch.sent = Some(link.send_to_ims(Owner::Watch(id), &path, request));
         self.watches.deadlines.set(id, None);
+    }
+
+    /// There is no way to the core now: later, if there is somebody to watch at all.
+    fn put_off(&mut self, id: WatchId, link: &mut Link) {
+        if self.standing(id).is_empty() {
+            self.watches.remove(id);
+        } else {
+            let at = link.instant() + RETRY;
+            self.watches.deadlines.set(id, Some(at));
+        }
     }
 
     /// The registrar answers a SUBSCRIBE, or does not.
@@ -507,6 +530,9 @@ const SHORTEST: u32 = 30;
 /// When a subscription is tried again: one that was lost, and one that was refused.
 const SOON: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(60);
+
+/// When users of before a restart are watched again, in milliseconds after it.
+const AGAIN: std::ops::Range<u32> = 1_000..30_000;
 
 const LONGEST_PROBATION: Duration = Duration::from_secs(3600);
 const PROBATION_MAX: usize = 4096;

@@ -1,5 +1,6 @@
 //! Registrations that the network ends or shortens by itself, on Mw.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -46,6 +47,12 @@ fn log_in(world: &mut World, flow: u64, user: &str) -> (Asked, Asked) {
         "{}",
         world.ladder()
     );
+    found(world);
+    (registered, subscribe)
+}
+
+/// The name of the S-CSCF is found.
+fn found(world: &mut World) {
     world.input(Input::Resolved {
         query: QueryId(1),
         resolution: Resolution::Found {
@@ -53,7 +60,6 @@ fn log_in(world: &mut World, flow: u64, user: &str) -> (Asked, Asked) {
             ttl: 3600 * SECOND,
         },
     });
-    (registered, subscribe)
 }
 
 fn accepted(subscribe: &Asked, expires: u32) -> Response {
@@ -340,4 +346,42 @@ fn a_notify_of_no_subscription_or_from_elsewhere_is_turned_away() {
     world.from("198.51.100.99:5060", 1, good.clone().into_bytes().into());
     assert!(world.core_got_nothing());
     assert_eq!(registrations(&world), 1);
+}
+
+#[test]
+fn users_of_before_a_restart_are_watched_again_soon_and_not_all_at_once() {
+    let mut world = world();
+    let users = [(1, "alice"), (2, "bob"), (3, "carol")];
+    let contacts = users.map(|(flow, user)| {
+        let (registered, subscribe) = log_in(&mut world, flow, user);
+        world.answer(&subscribe, accepted(&subscribe, 4000));
+        contact_of(&registered)
+    });
+    let restored = world.restart(SECOND, true);
+    assert_eq!(restored.registrations, 3);
+    assert!(world.core_got_nothing());
+    found(&mut world);
+    let mut asked = Vec::new();
+    for second in 0..30 {
+        world.pass(SECOND);
+        while let Some(subscribe) = world.next_core_request() {
+            assert_eq!(subscribe.request.method, Method::Subscribe);
+            world.answer(&subscribe, accepted(&subscribe, 4000));
+            asked.push((second, subscribe));
+        }
+    }
+    let user = |asked: &Asked| asked.request.uri.to_string();
+    let users: BTreeSet<_> = asked.iter().map(|(_, it)| user(it)).collect();
+    assert_eq!(users.len(), 3);
+    let seconds: BTreeSet<_> = asked.iter().map(|(second, _)| *second).collect();
+    assert_eq!(seconds.len(), 3);
+
+    // What the network ends is over, though its browser is not back yet.
+    let mut asked = asked.iter();
+    let (_, alices) = asked
+        .find(|(_, it)| user(it) == "sip:alice@ims.test")
+        .unwrap();
+    let ended = reginfo(0, &contacts[0], "terminated", "event=\"rejected\"");
+    assert_eq!(tell(&mut world, &notify(alices, 1, "active", &ended)), 200);
+    assert_eq!(registrations(&world), 2);
 }
