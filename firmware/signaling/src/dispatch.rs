@@ -519,7 +519,7 @@ impl Signaling {
             }
             Change::Proven(binding) => self.note_proven(binding),
             Change::Ended(binding, cause) => {
-                self.logins.handle_ended(binding);
+                self.note_ended(binding);
                 let reason = match cause {
                     DeregistrationCause::Shutdown => EndReason::Shutdown,
                     _ => EndReason::RegistrationEnded,

@@ -53,7 +53,7 @@ pub use event::Event;
 pub use id::{EndpointId, FlowId, QueryId, SipTransport, TicketId};
 pub use input::{Input, OpenFailure, SaFailure};
 pub use kept::{RecordKey, RecordKind, Restored, WriteId};
-pub use output::{EndpointKind, Output};
+pub use output::{EndpointKind, Output, Session};
 
 use exchange::Exchanges;
 use flow::{Closing, Flows};

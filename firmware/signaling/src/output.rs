@@ -1,6 +1,7 @@
 //! Everything that comes out of [`Signaling`](crate::Signaling).
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use iq::Private;
@@ -9,10 +10,24 @@ use crate::auth::{AuthenticationId, FetchId, FetchRequest, TokenRefusal, digest}
 use crate::config::TenantId;
 use crate::event::Event;
 use crate::id::{EndpointId, FlowId, QueryId, SipTransport, TicketId};
-use crate::identity::PrivateIdentity;
+use crate::identity::{PrivateIdentity, PublicIdentity};
 use crate::kept::{RecordKey, WriteId};
 use crate::reach::Question;
 use crate::sec_agree::Associations;
+
+/// What a page gets for its user's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Good once, and for a minute.
+    pub ticket: Private<String>,
+    /// The identity to register as. None if only wildcarded ones are the user's, or none of a
+    /// domain whose users log in with this token.
+    pub address: Option<PublicIdentity>,
+    /// All his identities, but for wildcarded ones; the first is the default.
+    pub identities: Vec<PublicIdentity>,
+    /// How long a lent identity stays his if he does not register it.
+    pub lent_for: Option<Duration>,
+}
 
 /// One thing that the shell shall do.
 #[derive(Clone, Debug)]
@@ -110,8 +125,8 @@ pub enum Output {
     Ticket {
         /// Which question is answered.
         ticket: TicketId,
-        /// The ticket: good once, and for a minute.
-        result: Result<Private<String>, TokenRefusal>,
+        /// The ticket, and who he is.
+        result: Result<Session, TokenRefusal>,
     },
     /// Tell the media plane something.
     Iq(iq::Command),

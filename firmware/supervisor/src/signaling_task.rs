@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use iq::{Command, Private, Refusal, Reply};
+use iq::{Command, Refusal, Reply};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use signaling::auth::{FetchFailure, FetchId, FetchRequest, Fetched, TokenRefusal};
 use signaling::guard::Pressure;
 use signaling::identity::PublicIdentity;
-use signaling::{Counters, Event, FlowId, Input, Output, Signaling, TicketId};
+use signaling::{Counters, Event, FlowId, Input, Output, Session, Signaling, TicketId};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use transport::clock;
@@ -135,7 +135,7 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
     }
 }
 
-type TicketAnswer = oneshot::Sender<Result<Private<String>, TokenRefusal>>;
+type TicketAnswer = oneshot::Sender<Result<Session, TokenRefusal>>;
 
 struct Shell<'a> {
     task: &'a SignalingTask,

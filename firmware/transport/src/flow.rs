@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use iq::Private;
-use signaling::FlowId;
 use signaling::auth::{Token, TokenRefusal};
+use signaling::{FlowId, Session};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -48,7 +48,7 @@ pub enum Arrival {
         /// The token.
         token: Token,
         /// The way back.
-        answer: oneshot::Sender<Result<Private<String>, TokenRefusal>>,
+        answer: oneshot::Sender<Result<Session, TokenRefusal>>,
     },
     /// A whole WebSocket message.
     Message {

@@ -6,6 +6,7 @@
 //! before a single byte of SIP is read.
 
 use iq::Private;
+use signaling::Session;
 use signaling::auth::{Hearing, Token, TokenRefusal};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -36,6 +37,11 @@ pub enum Decision {
     Session {
         /// The token.
         token: Token,
+        /// Whose page it is; it is on the list.
+        origin: String,
+    },
+    /// A page wants a ticket and has brought no token, or none that is one.
+    NoToken {
         /// Whose page it is; it is on the list.
         origin: String,
     },
@@ -263,7 +269,8 @@ fn judge(request: &httparse::Request<'_, '_>, policy: &Policy) -> Result<Decisio
         return Err(Refusal::Host);
     }
     if is_session {
-        return judge_session(method, &headers, policy);
+        let origin = allowed_origin(&headers, policy)?.to_owned();
+        return Ok(judge_session(method, &headers, origin));
     }
     if !path.starts_with('/') {
         return Err(Refusal::Path);
@@ -279,22 +286,17 @@ fn judge(request: &httparse::Request<'_, '_>, policy: &Policy) -> Result<Decisio
 }
 
 /// `POST /v1/session`, and what a browser asks first when another origin's page does it.
-fn judge_session(
-    method: &str,
-    headers: &Headers<'_, '_>,
-    policy: &Policy,
-) -> Result<Decision, Refusal> {
-    let origin = allowed_origin(headers, policy)?.to_owned();
+fn judge_session(method: &str, headers: &Headers<'_, '_>, origin: String) -> Decision {
     if method == "OPTIONS" {
-        return Ok(Decision::Preflight { origin });
+        return Decision::Preflight { origin };
     }
-    let authorization = headers.only("authorization").ok_or(Refusal::Token)?;
-    let (scheme, token) = authorization.split_once(' ').ok_or(Refusal::Token)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::Token);
+    let authorization = headers.only("authorization").unwrap_or_default();
+    let bearer = authorization.split_once(' ');
+    let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    match bearer.and_then(|(_, token)| Token::parse(token.trim()).ok()) {
+        Some(token) => Decision::Session { token, origin },
+        None => Decision::NoToken { origin },
     }
-    let token = Token::parse(token.trim()).map_err(|_| Refusal::Token)?;
-    Ok(Decision::Session { token, origin })
 }
 
 fn allowed_origin<'b>(headers: &Headers<'_, 'b>, policy: &Policy) -> Result<&'b str, Refusal> {
@@ -362,15 +364,11 @@ fn credential(headers: &Headers<'_, '_>, query: &str) -> Result<Option<Credentia
 #[must_use]
 pub fn session_response(
     origin: &str,
-    result: Result<&str, TokenRefusal>,
+    result: Result<&Session, TokenRefusal>,
     retry_after: u8,
 ) -> Vec<u8> {
     let (status, extra, body) = match result {
-        Ok(ticket) => (
-            "200 OK",
-            String::new(),
-            format!("{{\"ticket\":\"{ticket}\",\"expires_in\":60}}\n"),
-        ),
+        Ok(session) => ("200 OK", String::new(), session_body(session)),
         Err(refusal) => {
             let (status, extra, error) = match refusal.hearing() {
                 Hearing::InvalidToken => (
@@ -392,8 +390,49 @@ pub fn session_response(
             (status, extra, body)
         }
     };
+    json_response(origin, status, &extra, &body)
+}
+
+/// What a page hears that wants a ticket without a token, RFC 6750 §3.1: nothing is wrong
+/// with a token.
+#[must_use]
+pub fn no_token_response(origin: &str) -> Vec<u8> {
+    let body = format!(
+        "{{\"error\":\"token_missing\",\"error_description\":\"{}\"}}\n",
+        Refusal::Token
+    );
+    let extra = "WWW-Authenticate: Bearer\r\n";
+    json_response(origin, "401 Unauthorized", extra, &body)
+}
+
+/// The ticket, and who its user is: what SIP clients call `uri`, all his identities, and how
+/// long a lent one stays his without a registration. All are of characters that JSON needs no
+/// escapes for.
+fn session_body(session: &Session) -> String {
+    let mut body = format!(
+        "{{\"ticket\":\"{}\",\"expires_in\":60",
+        session.ticket.reveal()
+    );
+    if let Some(address) = &session.address {
+        body.push_str(&format!(",\"uri\":\"{}\"", address.reveal()));
+    }
+    let identities = session.identities.iter();
+    let identities: Vec<String> = identities
+        .map(|identity| format!("\"{}\"", identity.reveal()))
+        .collect();
+    body.push_str(&format!(",\"identities\":[{}]", identities.join(",")));
+    if let Some(time) = session.lent_for {
+        body.push_str(&format!(",\"lease_expires_in\":{}", time.as_secs()));
+    }
+    body.push_str("}\n");
+    body
+}
+
+/// An answer that a page of this origin may read, and its headers.
+fn json_response(origin: &str, status: &str, extra: &str, body: &str) -> Vec<u8> {
     format!(
-        "HTTP/1.1 {status}\r\n{extra}{}Content-Type: application/json\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {status}\r\n{extra}{}Access-Control-Expose-Headers: WWW-Authenticate, Retry-After\r\n\
+         Content-Type: application/json\r\nCache-Control: no-store\r\n\
          Content-Length: {}\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{body}",
         allow_origin(origin),
         body.len()

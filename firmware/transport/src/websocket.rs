@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use iq::Private;
-use signaling::FlowId;
 use signaling::auth::{Token, TokenRefusal};
+use signaling::{FlowId, Session};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -254,11 +254,16 @@ impl Shared {
                 },
                 Decision::Session { token, origin } => {
                     let given = self.ticket(token).await;
-                    let given = given.as_ref().map(|it| it.reveal().as_str());
-                    let response =
-                        http::session_response(&origin, given.map_err(|no| *no), retry_after());
+                    let given = given.as_ref().map_err(|refusal| *refusal);
+                    let response = http::session_response(&origin, given, retry_after());
                     let _ = self.write(&mut stream, &response).await;
                     break;
+                }
+                Decision::NoToken { origin } => {
+                    let response = http::no_token_response(&origin);
+                    self.refuse_with(&mut stream, Refusal::Token, &response)
+                        .await;
+                    return None;
                 }
                 Decision::Preflight { origin } => {
                     let response = http::preflight_response(&origin);
@@ -317,7 +322,7 @@ impl Shared {
     }
 
     /// Asks signaling for a ticket.
-    async fn ticket(&self, token: Token) -> Result<Private<String>, TokenRefusal> {
+    async fn ticket(&self, token: Token) -> Result<Session, TokenRefusal> {
         let (answer, given) = oneshot::channel();
         let wanted = Arrival::TicketWanted { token, answer };
         let later = TokenRefusal::ProviderUnavailable;
@@ -359,13 +364,20 @@ impl Shared {
         .await?
     }
 
+    async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, refusal: Refusal) {
+        let response = refusal.response(retry_after());
+        self.refuse_with(stream, refusal, &response).await;
+    }
+
     /// Answers, and reads on for a moment: closing with unread bytes would reset the
     /// connection and take the answer with it (RFC 9112 §9.6).
-    async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, refusal: Refusal) {
+    async fn refuse_with<S>(&self, stream: &mut S, refusal: Refusal, response: &[u8])
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.counters.refused(refusal);
         tracing::debug!(%refusal, "handshake refused");
-        let response = refusal.response(retry_after());
-        if self.write(stream, &response).await.is_ok() {
+        if self.write(stream, response).await.is_ok() {
             let _ = stream.shutdown().await;
             let mut rest = [0; 1024];
             let _ = timeout(LINGER, async {

@@ -52,7 +52,9 @@ pub fn websocket_upgrade(data: &[u8]) {
                 Err(refusal) => assert_eq!(refusal.status().0, 404),
             }
         }
-        Decision::Session { origin, .. } | Decision::Preflight { origin } => {
+        Decision::Session { origin, .. }
+        | Decision::NoToken { origin }
+        | Decision::Preflight { origin } => {
             assert_eq!(origin, "https://app.example.com");
             assert!(head.windows(11).any(|w| w == b"/v1/session"));
         }

@@ -157,6 +157,13 @@ impl IdentityMap {
         }
     }
 
+    /// A lent identity is not registered any more.
+    pub(crate) fn release(&mut self, lease: Lease, now: Instant) {
+        if let Some((_, Some(pool))) = self.rules.get_mut(lease.rule) {
+            pool.release(lease.number, now);
+        }
+    }
+
     /// The leases that may have changed since the last time.
     pub(crate) fn take_touched(&mut self) -> Vec<Lease> {
         let mut touched = Vec::new();
@@ -196,6 +203,12 @@ impl IdentityMap {
         pool.is_some_and(|pool| pool.restore(number, holder.clone(), until))
     }
 
+    /// Until when a lent identity is its holder's, if he does not register it again.
+    pub(crate) fn kept_until(&self, lease: Lease) -> Option<Instant> {
+        let (rule, _, until) = self.lease(lease)?;
+        Some(until + rule.pool_kept)
+    }
+
     /// How many lent identities are in use.
     #[must_use]
     pub fn lent(&self, now: Instant) -> usize {
@@ -209,16 +222,21 @@ impl Identities {
     #[must_use]
     pub fn as_user(&self, wanted: &PublicIdentity) -> Option<ProvenUser> {
         let is_listed = self.impus.contains(wanted);
-        if !is_listed && !self.wildcards.iter().any(|it| it.matches(wanted)) {
-            return None;
-        }
+        let is_below = !is_listed && self.wildcards.iter().any(|it| it.matches(wanted));
         // A wildcarded identity never goes anywhere: only the real one does, TS 23.003 §13.4A.
-        let own = (!is_listed).then(|| wanted.clone());
-        Some(ProvenUser {
+        let own = is_below.then(|| wanted.clone());
+        let user = ProvenUser {
             impi: self.impi.clone(),
             impus: own.into_iter().chain(self.impus.iter().cloned()).collect(),
             until: self.until,
-        })
+        };
+        user.meant_by(wanted).is_some().then_some(user)
+    }
+
+    /// His public identities, but for the wildcarded ones; the first is the default.
+    #[must_use]
+    pub fn public(&self) -> &[PublicIdentity] {
+        &self.impus
     }
 }
 
@@ -455,6 +473,35 @@ mod tests {
         let user = found.as_user(&identity("tel:+39-040-1234567")).unwrap();
         assert_eq!(user.impus[0], identity("sip:a@ims.test"));
         assert_eq!(found.as_user(&identity("sip:b@ims.test")), None);
+    }
+
+    #[test]
+    fn who_calls_himself_me_is_his_first_identity_of_the_domain() {
+        let listed = ["tel:+390401234567", "sip:x@b.test", "sip:a@ims.test"];
+        let rules = [rule("a@r.test", &listed)];
+        let found = identify(&rules, "{}").unwrap();
+        let meant = |said: &str| {
+            let user = found.as_user(&identity(said))?;
+            user.meant_by(&identity(said)).cloned()
+        };
+        assert_eq!(meant("sip:me@ims.test"), Some(identity("sip:a@ims.test")));
+        assert_eq!(meant("sip:me@b.test"), Some(identity("sip:x@b.test")));
+        assert_eq!(meant("sip:me@evil.test"), None);
+        assert_eq!(meant("sip:Me@ims.test"), None);
+        assert_eq!(found.public().len(), 3);
+    }
+
+    #[test]
+    fn a_user_whose_name_is_me_is_himself() {
+        let rules = [rule("a@r.test", &["sip:a@ims.test", "sip:me@ims.test"])];
+        let me = identity("sip:me@ims.test");
+        let user = identify(&rules, "{}").unwrap().as_user(&me).unwrap();
+        assert_eq!(user.meant_by(&me), Some(&me));
+        let below = [rule("a@r.test", &["sip:a@ims.test", "sip:!m.*!@ims.test"])];
+        let user = identify(&below, "{}").unwrap().as_user(&me).unwrap();
+        assert_eq!(user.meant_by(&me), Some(&me));
+        let alone = [rule("a@r.test", &["sip:!x.*!@ims.test"])];
+        assert_eq!(identify(&alone, "{}").unwrap().as_user(&me), None);
     }
 
     #[test]

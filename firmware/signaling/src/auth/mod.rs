@@ -45,6 +45,24 @@ pub struct ProvenUser {
     pub until: Instant,
 }
 
+impl ProvenUser {
+    /// Which of his identities a user registers who says this one: it, if it is his own. Who
+    /// does not know which one is his, as that of a pool is lent to him, says
+    /// [`OWN_NAME`]: the first one of the domain.
+    #[must_use]
+    pub fn meant_by(&self, said: &PublicIdentity) -> Option<&PublicIdentity> {
+        let is_said = |own: &&PublicIdentity| *own == said;
+        let is_of_domain = |own: &&PublicIdentity| own.domain() == said.domain();
+        let is_own_name = said.domain().is_some() && *said.user().reveal() == OWN_NAME;
+        let of_own_name = || self.impus.iter().find(is_of_domain);
+        let own = self.impus.iter().find(is_said);
+        own.or_else(|| is_own_name.then(of_own_name).flatten())
+    }
+}
+
+/// The user part that stands for whoever the token is about: `sip:me@…`.
+pub const OWN_NAME: &str = "me";
+
 /// One question to whoever keeps credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthenticationId(pub u64);

@@ -109,6 +109,15 @@ impl Pool {
         }
     }
 
+    /// A number is not registered any more. Whoever was told just now that it is his may
+    /// still register it.
+    pub(crate) fn release(&mut self, number: u32, now: Instant) {
+        if let Some(lease) = self.leases.get_mut(&number) {
+            lease.until = lease.until.min(now + UNTIL_REGISTERED);
+            self.touched.insert(number);
+        }
+    }
+
     /// How many numbers are in use.
     pub(crate) fn in_use(&self, now: Instant) -> usize {
         let is_used = |lease: &&Lease| now < lease.until;
@@ -162,6 +171,22 @@ mod tests {
             "his is gone"
         );
         assert_eq!(pool.lend(&holder("a"), start + 15 * MINUTE), Some(1));
+    }
+
+    #[test]
+    fn a_number_whose_user_has_left_is_kept_for_him_and_then_free() {
+        let start = Instant::now();
+        let mut pool = Pool::new(1..=1, 10 * MINUTE);
+        pool.lend(&holder("a"), start);
+        pool.extend(1, start + 600 * MINUTE);
+        pool.release(1, start + MINUTE);
+        assert_eq!(pool.take_touched().len(), 1);
+        let kept = start + 12 * MINUTE;
+        assert_eq!(pool.lend(&holder("b"), kept - MINUTE / 60), None);
+        assert_eq!(pool.lend(&holder("b"), kept), Some(1));
+        pool.release(1, kept);
+        assert_eq!(pool.in_use(kept), 1, "he may just have been told");
+        pool.release(2, kept);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use iq::Private;
 
 use crate::Signaling;
-use crate::auth::{Hearing, ProvenUser, Token};
+use crate::auth::{Hearing, IssuerId, ProvenUser, Token};
 use crate::config::{HostName, Login, TenantId, TokenLogin};
 use crate::event::{Breach, DeregistrationCause, Event, Origin, RegistrationFailure};
 use crate::flow::Closing;
@@ -14,7 +14,7 @@ use crate::id::FlowId;
 use crate::identity::PublicIdentity;
 use crate::message::headers::Contact;
 use crate::message::{HeaderName, Method, Request, Response};
-use crate::output::Output;
+use crate::output::{Output, Session};
 use crate::registration::{Binding, BindingId, life_of};
 use crate::rejection::Rejection;
 use crate::transaction::{Peer, ServerTransactionId};
@@ -216,6 +216,10 @@ impl Signaling {
                 let counters = &mut self.link.counters;
                 counters.tickets_given += u64::from(result.is_ok());
                 counters.tickets_refused += u64::from(result.is_err());
+                let result = result.map(|(issuer, session)| Session {
+                    address: self.address_among(&session.identities, issuer),
+                    ..session
+                });
                 self.link.push(Output::Ticket { ticket, result });
             }
             Outcome::Unanswered(issuer, times, failure) => {
@@ -229,6 +233,21 @@ impl Signaling {
             }
         }
         true
+    }
+
+    /// The first identity of a domain whose users log in with tokens of this issuer.
+    fn address_among(
+        &self,
+        identities: &[PublicIdentity],
+        issuer: IssuerId,
+    ) -> Option<PublicIdentity> {
+        let is_address = |identity: &&PublicIdentity| {
+            let domain = identity.domain().and_then(HostName::parse);
+            let tenant = domain.and_then(|domain| self.link.config.tenant_of(&domain));
+            let login = tenant.and_then(|tenant| self.token_login(tenant));
+            login.is_some_and(|login| login.issuers.contains(&issuer))
+        };
+        identities.iter().find(is_address).cloned()
     }
 
     /// A request whose token was looked at.
@@ -277,6 +296,15 @@ impl Signaling {
             self.logins
                 .handle_registered(id, flow, binding.identity(), until, now);
         }
+    }
+
+    /// A registration is over.
+    pub(crate) fn note_ended(&mut self, id: BindingId) {
+        let identity = self.registrations.get(id).map(Binding::identity);
+        let others = identity.map(|it| self.registrations.of_identity(it));
+        let is_last = others.is_none_or(|others| others.iter().all(|other| *other == id));
+        let now = self.link.instant();
+        self.logins.handle_ended(id, is_last, now);
     }
 
     fn tenant_of_flow(&self, flow: FlowId) -> TenantId {

@@ -24,6 +24,7 @@ use crate::deadlines::Deadlines;
 use crate::id::{FlowId, TicketId};
 use crate::identity::PublicIdentity;
 use crate::message::Request;
+use crate::output::Session;
 use crate::registration::BindingId;
 use crate::rejection::Rejection;
 use crate::transaction::ServerTransactionId;
@@ -103,8 +104,8 @@ pub(crate) enum Outcome {
     },
     /// A user's token is not good any more.
     Revoked(BindingId, TokenRefusal),
-    /// A page gets its ticket, or not.
-    Ticket(TicketId, Result<Private<String>, TokenRefusal>),
+    /// A page gets its ticket, or not; who vouches for its user.
+    Ticket(TicketId, Result<(IssuerId, Session), TokenRefusal>),
     /// An identity provider has not answered so many times in a row.
     Unanswered(IssuerId, u32, Option<FetchFailure>),
 }
@@ -228,10 +229,14 @@ impl Logins {
         }
     }
 
-    /// A registration is over.
-    pub(crate) fn handle_ended(&mut self, binding: BindingId) {
-        self.users.remove(&binding);
+    /// A registration is over; `is_last` if its identity has no other one.
+    pub(crate) fn handle_ended(&mut self, binding: BindingId, is_last: bool, now: Instant) {
+        let user = self.users.remove(&binding);
         self.rechecks.set(binding, None);
+        let lease = user.and_then(|user| user.lease);
+        if let Some(lease) = lease.filter(|_| is_last) {
+            self.identities.release(lease, now);
+        }
     }
 
     fn recheck_at(&self, issuer: IssuerId, now: Instant) -> Option<Instant> {
@@ -318,10 +323,29 @@ impl Logins {
             }),
             Held::Recheck(binding) => self.judge_again(binding, verdict, now.monotonic),
             Held::Ticket { ticket, token } => {
-                let given = verdict.map(|_| self.tickets.give(token, now.monotonic, rng));
+                let given = verdict.and_then(|it| self.let_in(&it, token, now.monotonic, rng));
                 Some(Outcome::Ticket(ticket, given))
             }
         }
+    }
+
+    /// A ticket for a token whose user is somebody in the IMS, and who that is.
+    fn let_in(
+        &mut self,
+        believed: &Believed,
+        token: Token,
+        now: Instant,
+        rng: &mut ChaCha20Rng,
+    ) -> Result<(IssuerId, Session), TokenRefusal> {
+        let found = self.identities.identify(believed, now)?;
+        let until = found.lease.and_then(|it| self.identities.kept_until(it));
+        let session = Session {
+            ticket: self.tickets.give(token, now, rng),
+            address: None,
+            identities: found.public().to_vec(),
+            lent_for: until.map(|until| until.saturating_duration_since(now)),
+        };
+        Ok((believed.issuer, session))
     }
 
     /// Who the user of a token is, if he is the one that he wants to register as.
@@ -339,6 +363,7 @@ impl Logins {
             .identify(&believed, now)
             .map_err(Rejection::Token)?;
         let user = found.as_user(wanted).ok_or(Rejection::ForeignIdentity)?;
+        let meant = user.meant_by(wanted).ok_or(Rejection::ForeignIdentity)?;
         let known = vec![token.fingerprint()];
         let entry = User {
             issuer: believed.issuer,
@@ -347,7 +372,7 @@ impl Logins {
             known,
             lease: found.lease,
         };
-        self.fresh.insert((flow, wanted.clone()), entry);
+        self.fresh.insert((flow, meant.clone()), entry);
         Ok(user)
     }
 

@@ -100,10 +100,15 @@ impl Asked {
         let headers = &request.headers;
         let to = headers.to().map_err(Rejection::from)?;
         let from = headers.from().map_err(Rejection::from)?;
-        let (identity, domain) = address_of_record(&to.uri)?;
-        if address_of_record(&from.uri)?.0 != identity {
+        let (said, domain) = address_of_record(&to.uri)?;
+        if address_of_record(&from.uri)?.0 != said {
             return Err(Rejection::ForeignIdentity);
         }
+        let identity = match &proven {
+            Some(user) => user.meant_by(&said).cloned(),
+            None => Some(said),
+        };
+        let identity = identity.ok_or(Rejection::ForeignIdentity)?;
         let registrar = request.uri.as_sip().ok_or(Rejection::UnsupportedScheme)?;
         let is_registrar = HostName::parse(registrar.host_text()).as_ref() == Some(&domain);
         let tenant = config.tenant_of(&domain).filter(|_| is_registrar);
@@ -349,7 +354,19 @@ impl Asked {
         for header in carried {
             headers.push_header(header.clone());
         }
+        if grant.expires > 0 && !self.is_named_in(headers) {
+            let own = Uri::parse(self.key.identity.reveal()).expect("an identity is a URI");
+            headers.push(HeaderName::PAssociatedUri, NameAddr::new(own).to_string());
+        }
         response
+    }
+
+    /// Whether an answer says whom it has registered: in To, or among all his identities
+    /// (RFC 7315 §4.1).
+    fn is_named_in(&self, headers: &Headers) -> bool {
+        let is_own = |uri: &Uri| PublicIdentity::of_uri(uri).as_ref() == Some(&self.key.identity);
+        let associated = headers.p_associated_uris().unwrap_or_default();
+        headers.to().is_ok_and(|to| is_own(&to.uri)) || associated.iter().any(|it| is_own(&it.uri))
     }
 
     /// TS 24.229 §5.1.1.2.2: says who it is, and nothing that could be right.

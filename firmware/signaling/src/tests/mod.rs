@@ -9,6 +9,7 @@ mod emergency;
 mod gruu;
 mod guarding;
 mod ipsec;
+mod lent;
 mod mw;
 mod mw_routes;
 mod on_behalf;

@@ -370,7 +370,7 @@ fn a_ticket_stands_for_its_token_once() {
     let ticket = TicketId(1);
     world.input(Input::TicketWanted { ticket, token });
     world.provide("{}");
-    let given = world.tickets.pop().unwrap().unwrap();
+    let given = world.tickets.pop().unwrap().unwrap().ticket;
     for flow in [1, 2] {
         world.open(flow);
         let (flow, ticket) = (FlowId(flow), given.clone());

@@ -20,7 +20,7 @@ use crate::reach::{Question, Records, Resolution};
 use crate::sec_agree::Associations;
 use crate::{
     EndpointId, EndpointKind, Event, FlowId, Input, Output, QueryId, RecordKey, Restored,
-    SaFailure, Signaling, SipTransport, WriteId,
+    SaFailure, Session, Signaling, SipTransport, WriteId,
 };
 
 pub(super) const CORE: &str = "192.0.2.10:5060";
@@ -38,7 +38,7 @@ pub(super) struct World {
     pub(super) events: Vec<Event>,
     /// What identity providers were asked.
     pub(super) asked: VecDeque<(FetchId, FetchRequest)>,
-    pub(super) tickets: Vec<Result<Private<String>, TokenRefusal>>,
+    pub(super) tickets: Vec<Result<Session, TokenRefusal>>,
     /// All that happened, a line each.
     ladder: String,
     pub(super) answers_open: bool,

@@ -76,7 +76,8 @@ section! {
     /// ["sip:{phone_number}@ims.example.com", "tel:{phone_number}"]. A wildcarded one has a
     /// regular expression between exclamation marks. Has no default.
     impu: Vec<Text> = Vec::new(),
-    /// The numbers that {n} stands for, like "1-100": each person gets one.
+    /// The numbers that {n} stands for, like "1-100": each person gets one. His page learns it by
+    /// POST /v1/session, or registers as sip:me@ and the domain.
     pool: Option<Numbers> = None,
     /// How long a number is kept after its last use: for its user, and from everybody else.
     pool_kept: Duration = Duration::from_secs(10 * 60),

@@ -1,3 +1,8 @@
+use std::time::Duration;
+
+use signaling::identity::PublicIdentity;
+use signaling::message::Uri;
+
 use super::*;
 
 fn policy() -> Policy {
@@ -135,14 +140,21 @@ fn a_page_of_a_listed_origin_may_want_a_ticket() {
         ("POST", "GET", Refusal::Method),
         ("https://app", "https://evil", Refusal::Origin),
         ("Origin: https://app.example.com\r\n", "", Refusal::Origin),
-        ("Authorization: Bearer eyJ.eyJ.sig\r\n", "", Refusal::Token),
-        ("Bearer", "Basic", Refusal::Token),
-        ("eyJ.eyJ.sig", "a b", Refusal::Token),
         ("Content-Length: 0", "Content-Length: 7", Refusal::Malformed),
         ("gw.example.com", "evil.example.com", Refusal::Host),
     ] {
         let head = POST.replacen(from, to, 1);
         assert_eq!(refused(&head), Some(refusal), "{from} -> {to}");
+    }
+    for (from, to) in [
+        ("Authorization: Bearer eyJ.eyJ.sig\r\n", ""),
+        ("Bearer", "Basic"),
+        ("eyJ.eyJ.sig", "a b"),
+    ] {
+        let head = POST.replacen(from, to, 1);
+        let origin = "https://app.example.com".to_owned();
+        let told = Decision::NoToken { origin };
+        assert_eq!(decide(head.as_bytes(), &policy()), told, "{from} -> {to}");
     }
     let off = Policy {
         gives_tickets: false,
@@ -152,19 +164,82 @@ fn a_page_of_a_listed_origin_may_want_a_ticket() {
         decide(POST.as_bytes(), &off),
         Decision::Refuse(Refusal::Method)
     );
+}
 
-    let given = String::from_utf8(session_response("https://a.test", Ok("abc"), 7)).unwrap();
-    assert!(
-        given.contains("Access-Control-Allow-Origin: https://a.test\r\n"),
-        "{given}"
+fn identity(text: &str) -> PublicIdentity {
+    PublicIdentity::of_uri(&Uri::parse(text).unwrap()).unwrap()
+}
+
+#[test]
+fn a_page_is_told_who_its_user_is() {
+    let body = |session: &Session| {
+        let answer = session_response("https://a.test", Ok(session), 7);
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}", body.len())));
+        body.to_owned()
+    };
+    let lent = Session {
+        ticket: Private::new("abc".to_owned()),
+        address: Some(identity("sip:web-1@ims.test")),
+        identities: vec![
+            identity("tel:+390401234567"),
+            identity("sip:web-1@ims.test"),
+        ],
+        lent_for: Some(Duration::from_secs(660)),
+    };
+    assert_eq!(
+        body(&lent),
+        "{\"ticket\":\"abc\",\"expires_in\":60,\"uri\":\"sip:web-1@ims.test\",\
+         \"identities\":[\"tel:+390401234567\",\"sip:web-1@ims.test\"],\"lease_expires_in\":660}\n"
     );
-    assert!(
-        given.ends_with("{\"ticket\":\"abc\",\"expires_in\":60}\n"),
-        "{given}"
+    let wild = Session {
+        address: None,
+        identities: Vec::new(),
+        lent_for: None,
+        ..lent
+    };
+    assert_eq!(
+        body(&wild),
+        "{\"ticket\":\"abc\",\"expires_in\":60,\"identities\":[]}\n"
     );
-    let later = session_response("https://a.test", Err(TokenRefusal::ProviderUnavailable), 7);
-    let later = String::from_utf8(later).unwrap();
-    assert!(later.starts_with("HTTP/1.1 503 ") && later.contains("Retry-After: 7\r\n"));
+}
+
+#[test]
+fn a_page_may_read_every_answer_to_its_wish_for_a_ticket() {
+    let refused = |refusal| session_response("https://a.test", Err(refusal), 7);
+    let answers = [
+        ("401", "invalid_token", refused(TokenRefusal::Expired)),
+        (
+            "403",
+            "insufficient_scope",
+            refused(TokenRefusal::MissingScope),
+        ),
+        ("403", "access_denied", refused(TokenRefusal::NoIdentity)),
+        (
+            "503",
+            "the pool of identities is exhausted",
+            refused(TokenRefusal::PoolExhausted),
+        ),
+        ("401", "token_missing", no_token_response("https://a.test")),
+    ];
+    for (status, said, answer) in answers {
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(answer.contains(said), "{answer}");
+        for header in [
+            "Access-Control-Allow-Origin: https://a.test\r\n",
+            "Vary: Origin\r\n",
+            "Access-Control-Expose-Headers: WWW-Authenticate, Retry-After\r\n",
+        ] {
+            assert!(answer.contains(header), "{answer}");
+        }
+        assert_eq!(answer.contains("Retry-After: 7\r\n"), status == "503");
+        assert_eq!(answer.contains("WWW-Authenticate: Bearer"), status == "401");
+    }
 }
 
 #[test]
