@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -64,6 +65,16 @@ impl Way {
             Way::Mw | Way::MwByToken => "mw",
             Way::Trunk => "trunk",
         }
+    }
+
+    /// The numbers of the identities that are lent: other ones on each way, because a number rests
+    /// before somebody else gets it.
+    pub fn pool(self) -> RangeInclusive<u32> {
+        let first = match self {
+            Way::GmByToken => 11,
+            _ => 21,
+        };
+        first..=first + 1
     }
 
     /// Whether users log in by token.
@@ -515,9 +526,18 @@ impu = ["sip:!{{preferred_username}}([.][a-z]+)?!@{domain}"]
 
 [[identity_map]]
 issuer = "{issuer}"
+when = {{ claim = "groups", contains = "lodgers" }}
+impi = "lodger{{n}}@{domain}"
+impu = ["sip:lodger{{n}}@{domain}"]
+pool = "{first}-{last}"
+
+[[identity_map]]
+issuer = "{issuer}"
 impi = "{{sub}}@{domain}"
 impu = ["sip:{{sub}}@{domain}"]
 {credentials}"#,
+        first = way.pool().start(),
+        last = way.pool().end(),
         issuer = IdentityProvider::issuer(),
         authorities = IdentityProvider::authority_of(run).display(),
         domain = hss::DOMAIN,

@@ -231,10 +231,12 @@ impl Stage<'_> {
     }
 
     /// Opens such a tab with more to say to the client: `password` or `token`, `extraHeaders`,
-    /// `trace`, `protocols` beside `sip`, another `server` or `user`.
+    /// `trace`, `protocols` beside `sip`, another `client`, `server` or `user`.
     pub fn open_with(&mut self, tab: &'static str, mut options: Value) -> anyhow::Result<()> {
         self.tabs.push(tab);
-        options["client"] = json!(self.client);
+        if options["client"].is_null() {
+            options["client"] = json!(self.client);
+        }
         if options["server"].is_null() {
             options["server"] = json!(gateway::websocket());
         }

@@ -194,7 +194,8 @@ const SECRETS: &[&str] = &["-secret", "eyJhbGci", "eyJ0eXAi", "eyJraWQi", "Beare
 const KEY_WORDS: &[&str] = &["dtmf", "digit", "key", "signal", "tone"];
 /// The tests' users, without the number that makes them a case's own.
 const USERS: &[&str] = &[
-    "alice", "bob", "tracy", "dora", "emil", "gina", "hugo", "ivan", "judy", "kate", "mallory",
+    "alice", "bob", "tracy", "dora", "emil", "gina", "hugo", "ivan", "judy", "kate", "lodger",
+    "mallory",
 ];
 
 #[cfg(test)]

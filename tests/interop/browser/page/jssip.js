@@ -29,7 +29,9 @@ export class JsSipClient {
     const { agent, report } = this;
     agent.on("connected", () => report("connected"));
     agent.on("disconnected", ({ code, reason }) => report("disconnected", { code, reason }));
-    agent.on("registered", ({ response }) => report("registered", { status: response.status_code }));
+    agent.on("registered", ({ response }) => {
+      report("registered", { status: response.status_code, identities: response.getHeader("P-Associated-URI") });
+    });
     agent.on("unregistered", () => report("unregistered"));
     agent.on("registrationFailed", ({ response, cause }) =>
       report("registrationFailed", { status: response?.status_code ?? 0, cause }),

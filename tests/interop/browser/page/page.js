@@ -41,6 +41,22 @@ function offer(protocols) {
   };
 }
 
+/// Exchanges a token for a ticket, as a page of another origin does.
+async function ticket({ url, token }) {
+  const response = await fetch(url, { method: "POST", headers: { authorization: `Bearer ${token}` } });
+  const retryAfter = response.headers.get("retry-after");
+  return { status: response.status, retryAfter, ...(await response.json()) };
+}
+
+/// Learns who the user is before there is a client: his page knows nothing but his token.
+async function admit(options) {
+  const session = await ticket(options.session);
+  if (session.status !== 200) throw new Error(JSON.stringify(session));
+  [options.user, options.domain] = session.uri.replace("sip:", "").split("@");
+  options.server = `${options.server}?ticket=${session.ticket}`;
+  report("admitted", session);
+}
+
 function report(event, details = {}) {
   window.report({ event, ...details });
 }
@@ -49,6 +65,7 @@ window.tab = {
   async start(options) {
     await context.resume();
     if (options.protocols) offer(options.protocols);
+    if (options.session) await admit(options);
     const Client = { jssip: JsSipClient, sipjs: SipJsClient }[options.client];
     client = new Client(options, { microphone: microphone.stream, listen, report });
     await client.start();
@@ -56,11 +73,7 @@ window.tab = {
   register: () => client.register(),
   /// Another access token for the same user.
   renew: ({ token }) => client.renew(token),
-  /// Exchanges a token for a ticket, as a page of another origin.
-  async ticket({ url, token }) {
-    const response = await fetch(url, { method: "POST", headers: { authorization: `Bearer ${token}` } });
-    return { status: response.status, ...(await response.json()) };
-  },
+  ticket,
   unregister: () => client.unregister(),
   stop: () => client.stop(),
   call: ({ target, anonymous }) => client.call(target, anonymous),

@@ -91,7 +91,9 @@ export class SipJsClient {
     return this.registerer.register({
       requestOptions: { extraHeaders: this.authorization },
       requestDelegate: {
-        onAccept: ({ message }) => this.report("registered", { status: message.statusCode }),
+        onAccept: ({ message }) => {
+          this.report("registered", { status: message.statusCode, identities: message.getHeader("P-Associated-URI") });
+        },
         onReject: ({ message }) => this.report("registrationFailed", { status: message.statusCode, cause: message.reasonPhrase }),
       },
     });

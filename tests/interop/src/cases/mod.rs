@@ -12,6 +12,7 @@ mod ipsec;
 mod messages;
 mod mw;
 mod network;
+mod pool;
 mod registration;
 mod token_logins;
 mod trace;
@@ -339,6 +340,10 @@ const TOKEN_CASES: &[Case] = &[
     Case {
         name: "identities",
         run: token_logins::identities,
+    },
+    Case {
+        name: "pool",
+        run: pool::pool,
     },
     Case {
         name: "expiry",
