@@ -29,7 +29,9 @@ use crate::supervisor::keep_running;
 mod addresses;
 mod settings;
 
-pub(crate) use addresses::{default_address, ims_address};
+#[cfg(feature = "lab")]
+pub(crate) use addresses::default_address;
+pub(crate) use addresses::ims_address;
 pub(crate) use settings::workers;
 use settings::{
     access_settings, credentials, endpoint_settings, providers, recorder, signaling_settings,
