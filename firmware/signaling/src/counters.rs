@@ -125,6 +125,8 @@ iq::counters! {
         pub deregistered_by_grace: u64,
         /// Registrations that the core ended.
         pub deregistered_by_core: u64,
+        /// Times that the core had lost a user and asked for a new registration.
+        pub registrations_lost_by_core: u64,
         /// Registrations ended because their token was revoked.
         pub registrations_revoked: u64,
         /// Questions to identity providers without a usable answer.

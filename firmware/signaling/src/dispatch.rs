@@ -274,6 +274,12 @@ impl Signaling {
         };
         let hop = self.link.client(transaction).and_then(|client| client.hop);
         let heard = self.link.owner_of_response(transaction, &response);
+        if let Heard::By(owner, name) = heard
+            && let Some(user) = self.user_of(owner, name)
+        {
+            let link = &mut self.link;
+            self.registrations.heed_restoration(user, &response, link);
+        }
         let link = &mut self.link;
         match heard {
             Heard::By(Owner::Binding(binding), name) => {

@@ -49,6 +49,15 @@ pub enum Event {
         /// What the core said, if it said anything.
         status: Option<u16>,
     },
+    /// The core has lost what it knew of a user.
+    CoreForgot {
+        /// The port towards the IMS.
+        endpoint: EndpointId,
+        /// Who.
+        identity: PublicIdentity,
+        /// Whether the box registers him afresh; else his browser has to.
+        is_kept: bool,
+    },
     /// The peer of a trunk holds the box's registration.
     TrunkRegistered {
         /// What the settings call the trunk.

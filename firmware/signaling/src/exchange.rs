@@ -48,6 +48,12 @@ impl Exchanges {
         *count <= services.messages_per_minute
     }
 
+    /// Whose request it is that went to the core under this name.
+    pub(crate) fn user_of(&self, sent: ClientTransactionId) -> Option<BindingId> {
+        let exchange = self.table.get(&sent)?;
+        (exchange.from == Leg::Access).then_some(exchange.binding)
+    }
+
     /// A registration is over.
     pub(crate) fn forget(&mut self, binding: BindingId) {
         self.sent.remove(&binding);

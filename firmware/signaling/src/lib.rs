@@ -40,6 +40,7 @@ mod shutdown;
 mod subscription;
 pub mod transaction;
 mod visited;
+pub mod xml;
 
 use std::collections::VecDeque;
 use std::time::Instant;

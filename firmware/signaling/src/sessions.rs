@@ -80,6 +80,11 @@ impl Sessions {
         self.by_binding.get(&binding).map_or(0, BTreeSet::len)
     }
 
+    /// Whose call it is.
+    pub(crate) fn user_of(&self, id: SessionId) -> Option<BindingId> {
+        Some(self.table.get(&id)?.binding)
+    }
+
     /// Begins a call; it answers its INVITE whatever becomes of it.
     pub(crate) fn start(&mut self, call: NewCall, link: &mut Link, registrations: &Registrations) {
         self.made += 1;

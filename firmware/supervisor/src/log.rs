@@ -249,6 +249,12 @@ fn registration(event: &Event) {
             endpoint = endpoint.0,
             status, "the box could not refresh a registration; it tries again"
         ),
+        Event::CoreForgot {
+            endpoint, is_kept, ..
+        } => warn!(
+            endpoint = endpoint.0,
+            is_kept, "the core has lost a user and asks for a new registration"
+        ),
         Event::FlowLost {
             flow,
             endpoint,

@@ -65,6 +65,11 @@ impl Security {
         }
     }
 
+    /// The next REGISTER goes in the open and begins anew.
+    pub(super) fn forget(&mut self) {
+        self.is_lost = true;
+    }
+
     /// How a REGISTER goes; `None` in the open.
     pub(super) fn register_way(&self) -> Option<Protected<'_>> {
         let agreement = self.agreement.as_ref().filter(|_| !self.is_lost);
@@ -344,7 +349,7 @@ impl Registrations {
         if let Some(sent) = attempt.sent.take() {
             link.abandon(sent.transaction);
         }
-        security.is_lost = true;
+        security.forget();
         binding.forget_proof();
         self.security_failed(id, link);
         self.advance(id, link);

@@ -20,9 +20,9 @@ use crate::message::{
 };
 use crate::rejection::Rejection;
 use crate::transaction::{ClientTransactionId, ServerTransactionId};
+use crate::xml::{ContactEvent, ContactInfo, RegInfo};
 
 use super::binding::{Binding, BindingId, ImsPath, State, contact_uri};
-use super::reginfo::{ContactEvent, ContactInfo, RegInfo};
 use super::{Change, Registrations};
 
 /// Names the subscription to one user's registrations.

@@ -19,6 +19,7 @@ mod reg_event;
 mod registration;
 mod restart;
 mod restart_proven;
+mod restoration;
 mod services;
 mod tenants;
 mod tokens;

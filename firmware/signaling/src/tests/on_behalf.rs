@@ -17,7 +17,7 @@ use crate::{FlowId, Input, TicketId};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A world in which `alice` proved who she is on connection 1, for this long.
-fn world(proven_for: Duration) -> World {
+pub(super) fn world(proven_for: Duration) -> World {
     let mut world = token_world(|config| {
         let rule = &mut config.auth.identities[0];
         rule.impi = Template::parse("{impi}").unwrap();
@@ -55,7 +55,7 @@ fn token(user: &str, impi: &str, time: Duration) -> Token {
     Token::parse(&lasting_with(user, seconds, &claims)).unwrap()
 }
 
-fn log_in(world: &mut World, granted: u32) -> Asked {
+pub(super) fn log_in(world: &mut World, granted: u32) -> Asked {
     world.browser(1, &register("alice", 1, ""));
     let first = world.core_request();
     world.answer(&first, first.challenge("n1"));
@@ -64,7 +64,7 @@ fn log_in(world: &mut World, granted: u32) -> Asked {
     second
 }
 
-fn credentials(asked: &Asked) -> Digest {
+pub(super) fn credentials(asked: &Asked) -> Digest {
     let mut found = asked.request.headers.authorization();
     let Authorization(digest) = found.next().unwrap();
     assert!(found.next().is_none(), "one header");

@@ -1,37 +1,40 @@
 //! What a registrar tells of registrations: `application/reginfo+xml`, RFC 3680 §5. Only what
-//! a P-CSCF acts on is read. The document is data from a network: it has a size, so have its
-//! lists, and nothing in it is fetched or expanded.
+//! a P-CSCF acts on is read.
 
 use std::time::Duration;
 
+use super::{DEPTH_MAX, Scanner, Tag, Token};
 use crate::message::Uri;
 
 /// One document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RegInfo {
+pub struct RegInfo {
     /// Counts up from document to document.
-    pub(super) version: u32,
+    pub version: u32,
     /// Every contact that is told of; a registration without contacts has one of its own.
-    pub(super) contacts: Vec<ContactInfo>,
+    pub contacts: Vec<ContactInfo>,
 }
 
 /// One contact of one address of record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ContactInfo {
+pub struct ContactInfo {
     /// Whose it is.
-    pub(super) aor: Uri,
+    pub aor: Uri,
     /// The contact; none means all of his.
-    pub(super) uri: Option<Uri>,
-    pub(super) is_active: bool,
-    pub(super) event: ContactEvent,
-    /// What is left of it, or when to try again.
-    pub(super) expires: Option<Duration>,
-    pub(super) retry_after: Option<Duration>,
+    pub uri: Option<Uri>,
+    /// Whether it stands.
+    pub is_active: bool,
+    /// What happened to it.
+    pub event: ContactEvent,
+    /// What is left of it.
+    pub expires: Option<Duration>,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
 }
 
 /// What happened to a contact, RFC 3680 §5.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ContactEvent {
+pub enum ContactEvent {
     /// The network has given it less time.
     Shortened,
     /// The network ended it, and wants the user to come back at once.
@@ -50,9 +53,9 @@ pub(super) enum ContactEvent {
 
 impl RegInfo {
     /// Reads a document; none if it is not one, or too large.
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(body).ok()?;
-        let mut scanner = Scanner::new(text)?;
+    #[must_use]
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let mut scanner = Scanner::new(body)?;
         let mut info = RegInfo::default();
         let mut stack: Vec<String> = Vec::new();
         let mut registration: Option<(Uri, bool, bool)> = None;
@@ -137,24 +140,7 @@ fn close(
     Some(())
 }
 
-enum Token {
-    Open { tag: Tag, is_empty: bool },
-    Close(String),
-    Text(String),
-}
-
-/// A start tag, its name without a namespace's prefix.
-struct Tag {
-    name: String,
-    attributes: Vec<(String, String)>,
-}
-
 impl Tag {
-    fn get(&self, name: &str) -> Option<String> {
-        let found = self.attributes.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.clone())
-    }
-
     fn contact(&self, aor: Uri) -> Option<ContactInfo> {
         let seconds = |name| {
             let text = self.get(name)?;
@@ -181,134 +167,14 @@ impl Tag {
     }
 }
 
-/// As much of XML 1.0 as this needs: no document type, no entities but the five.
-struct Scanner<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Scanner<'a> {
-    fn new(text: &'a str) -> Option<Self> {
-        (text.len() <= SIZE_MAX).then_some(Scanner {
-            rest: text.trim_start_matches('\u{feff}'),
-        })
-    }
-
-    /// The next token, or none at the end. The outer option is empty if it is no XML.
-    #[allow(clippy::option_option)]
-    fn next_token(&mut self) -> Option<Option<Token>> {
-        loop {
-            if self.rest.is_empty() {
-                return Some(None);
-            }
-            let Some(markup) = self.rest.strip_prefix('<') else {
-                let end = self.rest.find('<').unwrap_or(self.rest.len());
-                let (text, rest) = self.rest.split_at(end);
-                self.rest = rest;
-                return Some(Some(Token::Text(plain(text)?)));
-            };
-            if let Some(comment) = markup.strip_prefix("!--") {
-                self.rest = comment.split_once("-->")?.1;
-            } else if let Some(data) = markup.strip_prefix("![CDATA[") {
-                let (text, rest) = data.split_once("]]>")?;
-                self.rest = rest;
-                return Some(Some(Token::Text(text.to_owned())));
-            } else if let Some(instruction) = markup.strip_prefix('?') {
-                self.rest = instruction.split_once("?>")?.1;
-            } else if markup.starts_with('!') {
-                return None; // A document type may expand without end.
-            } else {
-                return self.tag(markup).map(Some);
-            }
-        }
-    }
-
-    fn tag(&mut self, markup: &'a str) -> Option<Token> {
-        if let Some(end) = markup.strip_prefix('/') {
-            let (name, rest) = end.split_once('>')?;
-            self.rest = rest;
-            return Some(Token::Close(local(name.trim_end())?));
-        }
-        let is_end = |c: char| c.is_ascii_whitespace() || c == '>' || c == '/';
-        let (name, mut rest) = markup.split_at(markup.find(is_end)?);
-        let name = local(name)?;
-        let mut attributes = Vec::new();
-        loop {
-            rest = rest.trim_start();
-            if let Some(after) = rest.strip_prefix("/>") {
-                self.rest = after;
-                let tag = Tag { name, attributes };
-                return Some(Token::Open {
-                    tag,
-                    is_empty: true,
-                });
-            }
-            if let Some(after) = rest.strip_prefix('>') {
-                self.rest = after;
-                let tag = Tag { name, attributes };
-                return Some(Token::Open {
-                    tag,
-                    is_empty: false,
-                });
-            }
-            let (key, after) = rest.split_once('=')?;
-            let after = after.trim_start();
-            let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-            let (value, after) = after[1..].split_once(quote)?;
-            (attributes.len() < ATTRIBUTES_MAX && !value.contains('<')).then_some(())?;
-            attributes.push((key.trim().to_owned(), plain(value)?));
-            rest = after;
-        }
-    }
-}
-
-/// A name without its prefix.
-fn local(name: &str) -> Option<String> {
-    let bare = name.rsplit(':').next()?;
-    let is_name = !bare.is_empty()
-        && bare
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    is_name.then(|| bare.to_owned())
-}
-
-/// Text with its entities read, XML 1.0 §4.6.
-fn plain(text: &str) -> Option<String> {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('&') {
-        let (name, next) = after.split_once(';')?;
-        plain.push_str(before);
-        plain.push(match name {
-            "amp" => '&',
-            "lt" => '<',
-            "gt" => '>',
-            "quot" => '"',
-            "apos" => '\'',
-            _ => {
-                let number = name.strip_prefix('#')?;
-                let code = match number.strip_prefix('x') {
-                    Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                    None => number.parse().ok()?,
-                };
-                char::from_u32(code)?
-            }
-        });
-        rest = next;
-    }
-    plain.push_str(rest);
-    Some(plain)
-}
-
-/// Larger documents tell of more than one user's registrations.
-const SIZE_MAX: usize = 65_536;
+/// No user has more registrations than this.
 const CONTACTS_MAX: usize = 64;
-const ATTRIBUTES_MAX: usize = 16;
-const DEPTH_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::super::SIZE_MAX;
     use super::*;
 
     /// As Kamailio 5.6 writes it.
