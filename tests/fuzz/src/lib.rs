@@ -8,6 +8,7 @@ mod sip;
 mod targets;
 mod taste;
 mod websocket_upgrade;
+mod xml;
 
 pub use media_edge::{dtls_edge, stun};
 pub use rtp_rtcp::rtp_rtcp;
@@ -16,3 +17,4 @@ pub use sip::sip;
 pub use targets::{TARGETS, Target, home};
 pub use taste::{Tally, taste};
 pub use websocket_upgrade::websocket_upgrade;
+pub use xml::xml;

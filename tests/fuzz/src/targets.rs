@@ -45,6 +45,11 @@ pub const TARGETS: &[Target] = &[
         run: crate::websocket_upgrade,
         fixtures: &[],
     },
+    Target {
+        name: "xml",
+        run: crate::xml,
+        fixtures: &[],
+    },
 ];
 
 impl Target {
