@@ -107,7 +107,9 @@ impl Signaling {
             Some(sos) => sos.redirect(&mut callee, visited.is_some()),
             None => {
                 self.admit(binding)?;
-                self.link.may_call(tenant, &callee.uri)?;
+                let user = self.registrations.get(binding);
+                let user = user.ok_or(Rejection::Unregistered)?;
+                self.link.may_call(user, &callee.uri)?;
                 self.link.begin_call(&identity)?;
                 if let Some(time) = self.rest(tenant, &callee) {
                     return Err(Rejection::busy(time));

@@ -50,14 +50,19 @@ impl Signaling {
 }
 
 impl Link {
-    /// Whether a user of a tenant may call a number: dialled, or named by a transfer or
-    /// a redirection.
-    pub(crate) fn may_call(&self, tenant: TenantId, target: &Uri) -> Result<(), Rejection> {
+    /// Whether a user may call a number: dialled, or named by a transfer or a redirection.
+    pub(crate) fn may_call(&self, user: &Binding, target: &Uri) -> Result<(), Rejection> {
         if is_for_help(target) {
             return Ok(()); // Whatever a rule says.
         }
-        let plan = &self.config.tenant(tenant).dial_plan;
-        plan.check(target).map_err(Rejection::Barred)
+        let tenant = self.config.tenant(user.tenant());
+        let trunk = tenant.profile.trunk();
+        let of_trunk = trunk.and_then(|trunk| Some(&trunk.registration.as_ref()?.address));
+        let mut own = user.identities().iter().chain(of_trunk);
+        let number = own.find_map(PublicIdentity::number);
+        let number = number.as_ref().map(|number| *number.reveal());
+        let verdict = tenant.dial_plan.check(target, number);
+        verdict.map_err(Rejection::Barred)
     }
 
     /// Whether a user may begin a call after those that he began lately.

@@ -58,6 +58,15 @@ impl PublicIdentity {
         Private::new(rest.rsplit_once('@').map_or(rest, |(user, _)| user))
     }
 
+    /// The full number that it is, with its `+`: a tel URI, or a SIP URI with one for its user.
+    #[must_use]
+    pub fn number(&self) -> Option<Private<&str>> {
+        let number = self.user().reveal().split(';').next()?;
+        let digits = number.strip_prefix('+')?;
+        let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| Private::new(number))
+    }
+
     /// The domain of a SIP URI.
     #[must_use]
     pub fn domain(&self) -> Option<&str> {

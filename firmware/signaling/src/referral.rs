@@ -40,7 +40,7 @@ impl Signaling {
         let uri = match (peer, replaces) {
             (Peer::Flow(_), None) => {
                 let uri = dialled(&target.uri)?;
-                self.link.may_call(binding.tenant(), &uri)?;
+                self.link.may_call(binding, &uri)?;
                 uri
             }
             (Peer::Flow(_), Some(replaces)) => {

@@ -1,6 +1,7 @@
 //! Which numbers may be called. A number is judged as it was dialled and as it reads in
 //! full (E.164): first by the operator's own rules in their order, then by two switches
 //! that are off unless he turns them on: numbers that cost extra, and other countries.
+//! Where home is he says, or else the caller's own number does.
 
 use crate::message::{SipUri, Uri};
 
@@ -9,15 +10,15 @@ use crate::message::{SipUri, Uri};
 pub struct DialPlan {
     /// The operator's own rules; the first that fits decides.
     pub rules: Vec<Rule>,
-    /// The country calling code of home, digits only. Without it no number is known to be
-    /// abroad.
+    /// The country calling code of home, digits only. Without it each caller's home is that
+    /// of his own number.
     pub country_code: Option<String>,
     /// What is dialled before a country code instead of `+`.
     pub international_prefix: String,
     /// What is dialled at home before an area code, and is left out after the country
     /// code; empty where there is none, as in Italy.
     pub national_prefix: String,
-    /// Whether other countries may be called; says nothing without `country_code`.
+    /// Whether other countries may be called.
     pub international: bool,
     /// Whether numbers that cost extra may be called.
     pub premium: bool,
@@ -54,6 +55,12 @@ pub enum Barred {
     /// Another country.
     #[error("calls to other countries are not allowed")]
     International,
+    /// Perhaps another country: nobody knows which one is home.
+    #[error(
+        "it may be in another country: country_code is not set, and the caller has no number \
+         of his own that shows which country is home"
+    )]
+    NoHome,
     /// A number that costs extra.
     #[error("calls to numbers that cost extra are not allowed")]
     Premium,
@@ -101,15 +108,17 @@ impl std::fmt::Display for Rule {
 
 impl DialPlan {
     /// Whether a target may be called: what a user dials, and what a transfer or
-    /// a redirection names. What is no number is not judged here.
+    /// a redirection names. What is no number is not judged here. The caller's own number
+    /// (with its `+`) shows where home is if the plan does not say it.
     ///
     /// # Errors
     /// Why not.
-    pub fn check(&self, target: &Uri) -> Result<(), Barred> {
+    pub fn check(&self, target: &Uri, own_number: Option<&str>) -> Result<(), Barred> {
         let Some(dialled) = number_of(target) else {
             return Ok(());
         };
-        let full = self.in_full(&dialled);
+        let home = self.home(own_number);
+        let full = home.in_full(&dialled);
         let forms = || {
             [Some(dialled.as_str()), full.as_deref()]
                 .into_iter()
@@ -128,10 +137,12 @@ impl DialPlan {
         if !self.premium && is_premium(full) {
             return Err(Barred::Premium);
         }
-        if !self.international && self.is_abroad(full) {
-            return Err(Barred::International);
+        match home.code {
+            _ if self.international => Ok(()),
+            None => Err(Barred::NoHome),
+            Some(code) if is_abroad(full, code) => Err(Barred::International),
+            Some(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// The number that a URI spells, with its country code if it is clear which, else as it
@@ -139,9 +150,46 @@ impl DialPlan {
     #[must_use]
     pub fn number_in(&self, target: &Uri) -> Option<String> {
         let dialled = number_of(target)?;
-        Some(self.in_full(&dialled).unwrap_or(dialled.number))
+        Some(self.home(None).in_full(&dialled).unwrap_or(dialled.number))
     }
 
+    /// Where home is for a caller with this number, and how its numbers are dialled.
+    fn home<'a>(&'a self, own_number: Option<&'a str>) -> Home<'a> {
+        let own = self.country_code.as_deref();
+        let shown = own_number.and_then(|number| country_code_of(number.strip_prefix('+')?));
+        let mut home = Home {
+            code: own.or(shown),
+            international: &self.international_prefix,
+            // Somewhere in the world one of the two is dialled.
+            or_else: (own.is_none() && shown.is_none()).then_some("011"),
+            national: &self.national_prefix,
+        };
+        let known = PREFIXES.iter().find(|(code, ..)| Some(*code) == shown);
+        if let (None, Some((_, international, national))) = (own, known) {
+            let usual = DialPlan::default();
+            if self.international_prefix == usual.international_prefix {
+                home.international = international;
+            }
+            if self.national_prefix == usual.national_prefix {
+                home.national = national;
+            }
+        }
+        home
+    }
+}
+
+/// A country, and how numbers are dialled there.
+struct Home<'a> {
+    /// Its calling code, if it is known which one it is.
+    code: Option<&'a str>,
+    /// What is dialled before a country code; and what else may be.
+    international: &'a str,
+    or_else: Option<&'a str>,
+    /// What is dialled before an area code.
+    national: &'a str,
+}
+
+impl Home<'_> {
     /// The number with its country code, if it is clear which.
     fn in_full(&self, dialled: &Dialled) -> Option<String> {
         let number = dialled.as_str();
@@ -152,36 +200,47 @@ impl DialPlan {
             let rest = number.strip_prefix(prefix).filter(|_| !prefix.is_empty());
             rest.filter(|rest| rest.len() >= SHORTEST_NUMBER)
         };
-        if let Some(rest) = after(&self.international_prefix) {
+        let abroad = after(self.international).or_else(|| after(self.or_else?));
+        if let Some(rest) = abroad {
             return Some(format!("+{rest}"));
         }
         // RFC 3966 §5.1.5: a local number may say which country it is dialled in.
-        let code = dialled
-            .context
-            .as_deref()
-            .or(self.country_code.as_deref())?;
-        let national = match self.national_prefix.as_str() {
+        let code = dialled.context.as_deref().or(self.code)?;
+        let national = match self.national {
             "" => Some(number).filter(|it| it.len() >= SHORTEST_NUMBER),
             prefix => after(prefix),
         };
         national.map(|rest| format!("+{code}{rest}"))
     }
+}
 
-    /// Whether a full number (without its `+`) is in another country.
-    fn is_abroad(&self, full: &str) -> bool {
-        let Some(code) = self.country_code.as_deref() else {
-            return false;
-        };
-        match full.strip_prefix(code) {
-            None => true,
-            // One code for many countries, at the prices of other countries.
-            Some(rest) if code == "1" => {
-                let area = rest.get(..3).unwrap_or(rest);
-                NANP_ABROAD.contains(&area)
-            }
-            Some(_) => false,
+/// Whether a full number (without its `+`) is in another country than the one of this code.
+fn is_abroad(full: &str, code: &str) -> bool {
+    match full.strip_prefix(code) {
+        None => true,
+        // One code for many countries, at the prices of other countries.
+        Some(rest) if code == "1" => {
+            let area = rest.get(..3).unwrap_or(rest);
+            NANP_ABROAD.contains(&area)
         }
+        Some(_) => false,
     }
+}
+
+/// The country code that a full number (without its `+`) begins with, ITU-T E.164: one digit in
+/// zones 1 and 7, two where the second digit says so, else three.
+fn country_code_of(full: &str) -> Option<&str> {
+    let two = full.get(..2)?;
+    let digits = match two {
+        _ if full.starts_with(['1', '7']) => 1,
+        "20" | "27" | "28" | "30" | "31" | "32" | "33" | "34" | "36" | "39" => 2,
+        "40" | "41" | "43" | "44" | "45" | "46" | "47" | "48" | "49" => 2,
+        "51" | "52" | "53" | "54" | "55" | "56" | "57" | "58" => 2,
+        "60" | "61" | "62" | "63" | "64" | "65" | "66" => 2,
+        "81" | "82" | "84" | "86" | "90" | "91" | "92" | "93" | "94" | "95" | "98" => 2,
+        _ => 3,
+    };
+    full.get(..digits)
 }
 
 /// A number as it was dialled: digits, with `+` before them if it is a full one.
@@ -265,6 +324,28 @@ const PREMIUM: &[&str] = &[
     "61190",
 ];
 
+/// Countries where other prefixes than `00` and `0` are dialled: the code, what stands before
+/// a country code, what before an area code (ITU-T operational bulletin, dialling procedures).
+/// A prefix that begins with `00` needs no line.
+const PREFIXES: &[(&str, &str, &str)] = &[
+    ("1", "011", "1"),
+    ("7", "810", "8"),
+    ("30", "00", ""),
+    ("34", "00", ""),
+    ("39", "00", ""),
+    ("45", "00", ""),
+    ("47", "00", ""),
+    ("48", "00", ""),
+    ("53", "119", "0"),
+    ("81", "010", "0"),
+    ("351", "00", ""),
+    ("352", "00", ""),
+    ("375", "810", "8"),
+    ("420", "00", ""),
+    ("992", "810", "8"),
+    ("993", "810", "8"),
+];
+
 /// Areas of the country code 1 that are neither in the United States nor in Canada.
 const NANP_ABROAD: [&str; 21] = [
     "242", "246", "264", "268", "284", "345", "441", "473", "649", "658", "664", "721", "758",
@@ -285,7 +366,11 @@ mod tests {
     }
 
     fn check(plan: &DialPlan, target: &str) -> Result<(), Barred> {
-        plan.check(&Uri::parse(target).expect("a URI"))
+        check_for(plan, target, None)
+    }
+
+    fn check_for(plan: &DialPlan, target: &str, own: Option<&str>) -> Result<(), Barred> {
+        plan.check(&Uri::parse(target).expect("a URI"), own)
     }
 
     const OK: Result<(), Barred> = Ok(());
@@ -350,18 +435,76 @@ mod tests {
     }
 
     #[test]
-    fn without_a_country_code_nothing_is_abroad_but_dear_numbers_stay_barred() {
+    fn where_the_plan_names_no_home_the_callers_own_number_does() {
+        let unset = DialPlan::default();
+        for (own, target, verdict) in [
+            ("+390405550101", "tel:+390401234567", OK),
+            ("+390405550101", "sip:0401234567@ims.test", OK),
+            ("+390405550101", "tel:+493012345678", ABROAD),
+            ("+390405550101", "sip:00493012345678@ims.test", ABROAD),
+            ("+390405550101", "sip:899123456@ims.test", PREMIUM),
+            ("+12125550100", "tel:+13125550100", OK),
+            ("+12125550100", "sip:13125550100@ims.test", OK),
+            ("+12125550100", "sip:011493012345678@ims.test", ABROAD),
+            ("+12125550100", "tel:+18765550123", ABROAD),
+            ("+3545550100", "tel:+3545550101", OK),
+            ("+3545550100", "tel:+3535550101", ABROAD),
+            ("+61255501000", "sip:0011493012345678@ims.test", ABROAD),
+            ("+81355501000", "sip:010493012345678@ims.test", ABROAD),
+            ("+81355501000", "sip:0312345678@ims.test", OK),
+            ("+390405550101", "sip:600@ims.test", OK),
+        ] {
+            assert_eq!(
+                check_for(&unset, target, Some(own)),
+                verdict,
+                "{own} {target}"
+            );
+        }
+        // What the plan says comes before what a number shows.
+        let germany = plan("49", "0", &[]);
+        let own = Some("+390405550101");
+        assert_eq!(check_for(&germany, "tel:+493012345678", own), OK);
+        assert_eq!(check_for(&germany, "tel:+390401234567", own), ABROAD);
+    }
+
+    #[test]
+    fn where_nobody_knows_home_no_country_is_called() {
         let nowhere = DialPlan::default();
-        assert_eq!(check(&nowhere, "tel:+49301234567"), OK);
-        assert_eq!(check(&nowhere, "sip:0049301234567@ims.test"), OK);
+        const NO_HOME: Result<(), Barred> = Err(Barred::NoHome);
+        assert_eq!(check(&nowhere, "tel:+49301234567"), NO_HOME);
+        assert_eq!(check(&nowhere, "sip:0049301234567@ims.test"), NO_HOME);
+        assert_eq!(check(&nowhere, "sip:01149301234567@ims.test"), NO_HOME);
         assert_eq!(check(&nowhere, "sip:0301234567@ims.test"), OK);
+        assert_eq!(check(&nowhere, "sip:600@ims.test"), OK);
+        assert_eq!(check(&nowhere, "sip:alice@ims.test"), OK);
         assert_eq!(check(&nowhere, "tel:+499001234567"), PREMIUM);
         assert_eq!(check(&nowhere, "sip:00881612345678@ims.test"), PREMIUM);
         let ruled = DialPlan {
-            rules: Rule::parse("deny +252*").into_iter().collect(),
+            rules: Rule::parse("allow +252*").into_iter().collect(),
             ..DialPlan::default()
         };
-        assert_eq!(check(&ruled, "tel:+252612345678"), Err(Barred::Rule(1)));
+        assert_eq!(check(&ruled, "tel:+252612345678"), OK);
+        let abroad = DialPlan {
+            international: true,
+            ..DialPlan::default()
+        };
+        assert_eq!(check(&abroad, "tel:+49301234567"), OK);
+    }
+
+    #[test]
+    fn a_country_code_has_one_to_three_digits() {
+        for (number, code) in [
+            ("12125550100", "1"),
+            ("74955550100", "7"),
+            ("390405550101", "39"),
+            ("4915155501", "49"),
+            ("3545550100", "354"),
+            ("8525550100", "852"),
+            ("9715550100", "971"),
+        ] {
+            assert_eq!(country_code_of(number), Some(code));
+        }
+        assert_eq!(country_code_of("3"), None);
     }
 
     #[test]

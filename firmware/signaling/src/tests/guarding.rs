@@ -86,6 +86,22 @@ fn a_number_that_the_dial_plan_denies_is_refused_and_told() {
 }
 
 #[test]
+fn without_any_setting_a_user_calls_the_country_of_his_own_number_and_no_other() {
+    let mut world = World::new();
+    // The core says that +39 040 1234567 is hers.
+    log_in(&mut world, 1, "alice");
+    for (n, number) in ["+493012345678", "00493012345678"].into_iter().enumerate() {
+        dial(&mut world, 1, number, &format!("b{n}"));
+        assert_eq!(final_status(&mut world, 1), 403, "{number}");
+    }
+    assert!(world.core_got_nothing());
+    let abroad = Breach::BarredNumber(Barred::International);
+    assert_eq!(breaches(&world), [abroad, abroad]);
+    dial(&mut world, 1, "+390407654321", "home");
+    assert_eq!(world.core_request().request.method, Method::Invite);
+}
+
+#[test]
 fn one_user_begins_no_more_calls_a_minute_than_allowed() {
     let mut world = World::with(|config| {
         config.guard.calls_per_minute = 2;

@@ -147,15 +147,14 @@ section! {
     /// ["deny +4990*", "allow +49*", "deny 4xx"]: "x" is any digit, "*" any rest. What
     /// a number reads in full (+49...) is judged as well as what was dialled.
     dial_rules: Vec<DialRule> = Vec::new(),
-    /// Whether other countries may be called, where no rule says it. Needs `country_code`:
-    /// without it the box cannot tell which countries are others, and refuses none.
+    /// Whether other countries may be called, where no rule says it.
     international: bool = false,
     /// Whether numbers that cost extra may be called, where no rule says it.
     premium: bool = false,
-    /// The country code of home, like "49". Unset: calls to all countries are made, except to
-    /// numbers that are known to cost extra and to those that a rule denies; and the numbers of
-    /// home that cost extra are known only as they are dialled from abroad. Set it to keep
-    /// calls at home.
+    /// The country code of home, like "49". Unset: a user's home is the country of his own
+    /// number, as the core names it at his registration or `trunk_numbers` does; who has none
+    /// calls no number that is dialled in full ("+49..." or "0049..."), unless a rule or
+    /// `international` lets him.
     country_code: Option<String> = None,
     /// What is dialled before a country code instead of "+".
     international_prefix: String = DialPlan::default().international_prefix,

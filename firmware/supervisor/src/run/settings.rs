@@ -129,10 +129,10 @@ pub(super) fn signaling_settings(
         tenant.next_hop.family = AddressFamily::of(*address);
         let plan = &tenant.dial_plan;
         if plan.country_code.is_none() && !plan.international {
-            tracing::warn!(
+            tracing::info!(
                 tenant = tenant.name,
-                "calls abroad are not barred: without country_code nobody knows what abroad is; \
-                 set it, or international = true if they may be made"
+                "country_code is not set: home is the country of each user's own number, and who \
+                 has none calls no number in full (+49...)"
             );
         }
     }
