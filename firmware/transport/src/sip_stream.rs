@@ -129,7 +129,8 @@ impl Task {
         match timeout(CONNECT_TIME, handshake).await {
             Ok(Ok(stream)) => self.carry(stream).await,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "TLS towards the IMS");
+                let server = self.name.remote;
+                tracing::warn!(%server, %error, "TLS with a server of the IMS came to nothing");
                 false
             }
             Err(_) => false,

@@ -13,6 +13,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::child::Child;
 use crate::identity_provider::IdentityProvider;
+use crate::ims::Ims;
 use crate::{hss, network, sweep};
 
 /// Port of the WebSocket, plain on loopback.
@@ -26,6 +27,10 @@ const MANAGEMENT_PORT: u16 = 9090;
 pub enum Way {
     /// In front of the P-CSCF, as a terminal.
     Gm,
+    /// The same by TLS.
+    GmByTls,
+    /// The same with a P-CSCF whose certificate is another server's.
+    GmByTlsElsewhere,
     /// As a P-CSCF itself, in front of the I-CSCF.
     Mw,
     /// As the end of a SIP trunk.
@@ -61,7 +66,7 @@ impl Way {
     /// What the settings and the policy's documentation call it.
     pub fn name(self) -> &'static str {
         match self {
-            Way::Gm | Way::GmByToken => "gm",
+            Way::Gm | Way::GmByTls | Way::GmByTlsElsewhere | Way::GmByToken => "gm",
             Way::Mw | Way::MwByToken => "mw",
             Way::Trunk => "trunk",
         }
@@ -114,7 +119,7 @@ impl Gateway {
         let folder = run.join("gateway");
         fs::create_dir_all(&folder).context("no folder for the gateway")?;
         let file = folder.join("gatehouse.toml");
-        let mut settings = configuration(&folder, way, apart);
+        let mut settings = configuration(run, &folder, way, apart);
         if way.takes_tokens() {
             write_secret(&run.join(SITE_KEY), &"5a".repeat(32))?;
             write_secret(&run.join(PROVIDER_PASSWORD), "gatehouse-secret")?;
@@ -409,7 +414,7 @@ pub fn origin() -> String {
     format!("http://{}:{PAGE_PORT}", network::ACCESS_SIGNALING)
 }
 
-fn configuration(folder: &Path, way: Way, apart: bool) -> String {
+fn configuration(run: &Path, folder: &Path, way: Way, apart: bool) -> String {
     let is_trunk = way == Way::Trunk;
     let login = if way.takes_tokens() {
         "login = \"token\"\n"
@@ -421,6 +426,12 @@ fn configuration(folder: &Path, way: Way, apart: bool) -> String {
             "pcscf = \"pcscf.{}:5060\"
 refer_from_ims = true",
             hss::DOMAIN
+        ),
+        Way::GmByTls | Way::GmByTlsElsewhere => format!(
+            "pcscf = \"pcscf.{}:{}\"\ntransport = \"tls\"\nauthorities = \"{}\"",
+            hss::DOMAIN,
+            if way == Way::GmByTls { 5061 } else { 5062 },
+            Ims::authority_of(run).display()
         ),
         Way::Mw | Way::MwByToken => format!(
             "profile = \"mw\"\nicscf = \"icscf.{}:4060\"\nvisited_network = \"gw.{}\"",

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
+use crate::authority::Authority;
 use crate::driver::Driver;
 use crate::sweep;
 
@@ -26,14 +27,14 @@ impl IdentityProvider {
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
         let folder = folder.join(FOLDER);
         fs::create_dir_all(&folder).context("no folder for the identity provider")?;
-        certify(&folder)?;
+        Authority::make(&folder)?.certify("server", HOST)?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc/provider.mjs");
         let log = fs::File::create(folder.join("provider.log")).context("no log")?;
         let mut node = Command::new("node");
         node.arg(script)
             .args([HOST, &PORT.to_string()])
             .args([folder.join("server.pem"), folder.join("server.key")])
-            .env("NODE_EXTRA_CA_CERTS", folder.join("authority.pem"))
+            .env("NODE_EXTRA_CA_CERTS", Authority::certificate_in(&folder))
             .stderr(log);
         let driver = Driver::start(&mut node)?;
         driver
@@ -41,14 +42,14 @@ impl IdentityProvider {
             .with_context(|| crate::child::tail(&folder.join("provider.log")))?;
         Ok(Self {
             driver,
-            authority: folder.join("authority.pem"),
+            authority: Authority::certificate_in(&folder),
             given: folder.join(sweep::GIVEN),
         })
     }
 
     /// Where the authority is that vouches for the provider of a run.
     pub fn authority_of(run: &Path) -> PathBuf {
-        run.join(FOLDER).join("authority.pem")
+        Authority::certificate_in(&run.join(FOLDER))
     }
 
     /// What it calls itself in `iss`.
@@ -116,57 +117,6 @@ impl IdentityProvider {
         let requests = self.driver.ask("requests", json!({}))?;
         Ok(requests[path].as_u64().unwrap_or_default())
     }
-}
-
-/// An authority and a server's certificate of it, for a day.
-fn certify(folder: &Path) -> anyhow::Result<()> {
-    let common = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "1",
-    ];
-    let openssl = |more: &[&str]| -> anyhow::Result<()> {
-        let output = Command::new("openssl")
-            .current_dir(folder)
-            .args(common)
-            .args(more)
-            .output()
-            .context("could not start openssl")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "openssl: {}", said.trim());
-        Ok(())
-    };
-    openssl(&[
-        "-subj",
-        "/CN=lab authority",
-        "-keyout",
-        "authority.key",
-        "-out",
-        "authority.pem",
-    ])?;
-    let name = format!("subjectAltName=DNS:{HOST}");
-    openssl(&[
-        "-CA",
-        "authority.pem",
-        "-CAkey",
-        "authority.key",
-        "-subj",
-        "/CN=lab identity provider",
-        "-addext",
-        &name,
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-        "-keyout",
-        "server.key",
-        "-out",
-        "server.pem",
-    ])
 }
 
 /// Its name; the lab's name server knows it.

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
+use crate::authority::Authority;
 use crate::child::Child;
 use crate::dns::NameServer;
-use crate::hss::Hss;
+use crate::hss::{self, Hss};
 use crate::network;
 
 /// A running core.
@@ -32,7 +33,7 @@ pub struct Ims {
 impl Ims {
     /// Starts all parts and waits until they know each other.
     pub fn start(folder: &Path, gm: Gm) -> anyhow::Result<Self> {
-        let folder = folder.join("ims");
+        let folder = folder.join(FOLDER);
         fs::create_dir_all(&folder).context("no folder for the core")?;
         let names = NameServer::start(&folder)?;
         let hss = Hss::start()?;
@@ -62,6 +63,11 @@ impl Ims {
         self.icscf = kamailio(&self.folder, "icscf", &[])?;
         self.scscf = kamailio(&self.folder, "scscf", &[])?;
         self.wait_until_ready()
+    }
+
+    /// Where the authority is that vouches for the P-CSCF's certificates of a run.
+    pub fn authority_of(run: &Path) -> PathBuf {
+        Authority::certificate_in(&run.join(FOLDER))
     }
 
     /// Whether all three still run.
@@ -120,7 +126,7 @@ impl Ims {
 /// How the P-CSCF is reached by terminals.
 #[derive(Clone, Copy, Debug)]
 pub enum Gm {
-    /// At its own address, in the open.
+    /// At its own address, in the open and by TLS.
     Open,
     /// Also at [`network::GM`], by IPsec; only a kernel that has ESP can do that.
     Protected,
@@ -129,7 +135,7 @@ pub enum Gm {
 impl Gm {
     fn definitions(self) -> &'static [&'static str] {
         match self {
-            Gm::Open => &[],
+            Gm::Open => &["-A", "WITH_TLS"],
             Gm::Protected => &["-A", "WITH_IPSEC"],
         }
     }
@@ -144,7 +150,7 @@ pub struct Peer {
 impl Peer {
     /// Starts it, beside a core's files.
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
-        let folder = folder.join("ims");
+        let folder = folder.join(FOLDER);
         let mut child = kamailio(&folder, "peer", &[])?;
         child.wait_for("", Duration::from_secs(20))?;
         crate::network::wait_for_port(
@@ -187,6 +193,10 @@ fn write_configuration(folder: &Path) -> anyhow::Result<()> {
     };
     write("leaks.cfg", include_str!("../kamailio/leaks.cfg"))?;
     write("pcscf.cfg", include_str!("../kamailio/pcscf.cfg"))?;
+    write("tls.cfg", include_str!("../kamailio/tls.cfg"))?;
+    let authority = Authority::make(folder)?;
+    authority.certify("pcscf", &format!("pcscf.{}", hss::DOMAIN))?;
+    authority.certify("elsewhere", "pcscf.elsewhere.test")?;
     write("icscf.cfg", include_str!("../kamailio/icscf.cfg"))?;
     write("scscf.cfg", include_str!("../kamailio/scscf.cfg"))?;
     write("peer.cfg", include_str!("../kamailio/peer.cfg"))?;
@@ -220,3 +230,5 @@ fn write_configuration(folder: &Path) -> anyhow::Result<()> {
         .context("no table versions")?;
     write("scscf.db/version", &version)
 }
+
+const FOLDER: &str = "ims";

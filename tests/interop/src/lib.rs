@@ -1,6 +1,7 @@
 //! Gatehouse against real peers: browsers, telephones and an IMS core, each as a value that is
 //! started, asked and dropped. Nothing here reads SIP or RTP itself: tshark does.
 
+pub mod authority;
 pub mod browser;
 pub mod capture;
 pub mod cases;

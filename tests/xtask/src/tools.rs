@@ -14,6 +14,7 @@ use crate::workspace;
 pub(crate) const PEERS: &[&str] = &[
     "kamailio",
     "kamailio-ims-modules",
+    "kamailio-tls-modules",
     "kamailio-presence-modules",
     "kamailio-extra-modules",
     "sip-tester",

@@ -14,6 +14,7 @@ mod mw;
 mod network;
 mod pool;
 mod registration;
+mod tls;
 mod token_logins;
 mod trace;
 mod transfers;
@@ -133,6 +134,23 @@ pub const GROUPS: &[Group] = &[
         client: "jssip",
         way: Way::Mw,
         cases: SERVICE_CASES,
+    },
+    Group {
+        name: "tls",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::GmByTls,
+        cases: TLS_CASES,
+    },
+    Group {
+        name: "tls",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::GmByTlsElsewhere,
+        cases: &[Case {
+            name: "other-name",
+            run: tls::other_name,
+        }],
     },
     Group {
         name: "token-gm",
@@ -312,6 +330,26 @@ const MW_CASES: &[Case] = &[
     Case {
         name: "reliable-provisional",
         run: calls::reliable_provisional,
+    },
+];
+
+/// What a browser does through a gateway that talks TLS to the P-CSCF.
+const TLS_CASES: &[Case] = &[
+    Case {
+        name: "register",
+        run: tls::register,
+    },
+    Case {
+        name: "deregister",
+        run: tls::deregister,
+    },
+    Case {
+        name: "call-out",
+        run: tls::call_out,
+    },
+    Case {
+        name: "call-in",
+        run: tls::call_in,
     },
 ];
 

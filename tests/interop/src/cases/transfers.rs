@@ -62,7 +62,7 @@ pub(super) fn refer_forbidden(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let gina = stage.called()?;
     // But on Gm the tests' settings leave the core's REFER off.
     let [method, scheme, replaces] = match stage.lab.way {
-        Way::Gm | Way::GmByToken => ["400", "416", "400"],
+        Way::Gm | Way::GmByTls | Way::GmByTlsElsewhere | Way::GmByToken => ["400", "416", "400"],
         Way::Mw | Way::MwByToken | Way::Trunk => ["405", "405", "405"],
     };
     let scenario = include_str!("../../sipp/refers.xml")
