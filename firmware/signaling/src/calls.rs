@@ -78,6 +78,20 @@ impl Signaling {
         }
     }
 
+    /// Ends the registrations of users whose token is over and who have no more calls.
+    pub(crate) fn wind_up(&mut self) {
+        let mut is_settled = true;
+        for id in self.registrations.winding_up() {
+            if self.sessions.count_of(id) == 0 {
+                self.registrations.wound_up(id, &mut self.link);
+                is_settled = false;
+            }
+        }
+        if !is_settled {
+            self.settle();
+        }
+    }
+
     /// A browser calls.
     pub(crate) fn take_access_invite(
         &mut self,
@@ -94,6 +108,9 @@ impl Signaling {
         let from = invite.headers.from()?;
         let wish = wish_of(&invite.headers, &from);
         let binding = self.speaker(flow, &wish).ok_or(Rejection::Unregistered)?;
+        if binding.is_winding_up() && emergency.is_none() {
+            return Err(Rejection::Unregistered);
+        }
         let mut callee = self.ims_target(binding, &invite, from, &wish)?;
         let asserted = binding.asserted(binding.served_identity(Some(&wish)));
         let (mw, at) = (self.mw_of(binding), binding.address());
@@ -203,7 +220,9 @@ impl Signaling {
     ) -> Result<(BindingId, Target), Rejection> {
         let from = request.headers.from()?;
         let wish = wish_of(&request.headers, &from);
-        let binding = self.speaker(flow, &wish).ok_or(Rejection::Unregistered)?;
+        let speaker = self.speaker(flow, &wish);
+        let binding = speaker.filter(|it| !it.is_winding_up());
+        let binding = binding.ok_or(Rejection::Unregistered)?;
         let target = self.ims_target(binding, request, from, &wish)?;
         Ok((binding.id(), target))
     }

@@ -150,6 +150,8 @@ pub struct CallConfig {
     /// How long a call whose browser's connection and media are both gone waits for the
     /// page to come back and take it up again (RFC 3891): it may be being loaded anew.
     pub page_grace: Duration,
+    /// How long the calls of a user whose token's time is over may go on.
+    pub token_grace: Duration,
     /// How long the far end may send nothing although it should.
     pub ims_silence: Duration,
     /// Audio codecs that are offered, best first.
@@ -169,6 +171,7 @@ impl Default for CallConfig {
             duration: Duration::from_secs(4 * 3600),
             media_grace: Duration::from_secs(5),
             page_grace: Duration::from_secs(5),
+            token_grace: Duration::from_secs(300),
             ims_silence: Duration::from_secs(120),
             codecs: CodecPolicy::default(),
             session_expires: Duration::from_secs(1800),

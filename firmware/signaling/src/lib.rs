@@ -106,6 +106,7 @@ impl Signaling {
         self.link.set_now(now);
         self.take(input);
         self.settle();
+        self.wind_up();
         self.shut_down();
         self.keep_books();
         self.gauge();
@@ -130,6 +131,7 @@ impl Signaling {
             self.closings.push_back((flow, closing));
         }
         self.settle();
+        self.wind_up();
         self.shut_down();
         self.keep_books();
         self.gauge();

@@ -206,6 +206,8 @@ impl Signaling {
                 let is_own = self.logins.compare(&users, &token, verdict);
                 self.take_checked(waiting, is_own);
             }
+            // Its provider believes in a token no more whose time is over.
+            Outcome::Revoked(binding, _) if self.is_winding_up(binding) => {}
             Outcome::Revoked(binding, refusal) => {
                 self.link.counters.registrations_revoked += 1;
                 self.link.event(Event::TokenRevoked { refusal });
@@ -305,6 +307,11 @@ impl Signaling {
         let is_last = others.is_none_or(|others| others.iter().all(|other| *other == id));
         let now = self.link.instant();
         self.logins.handle_ended(id, is_last, now);
+    }
+
+    fn is_winding_up(&self, id: BindingId) -> bool {
+        let binding = self.registrations.get(id);
+        binding.is_some_and(Binding::is_winding_up)
     }
 
     fn tenant_of_flow(&self, flow: FlowId) -> TenantId {

@@ -341,6 +341,9 @@ impl Registrations {
         let Some(binding) = self.table.get_mut(&id) else {
             return;
         };
+        if !registered.is_token_over(link.instant()) {
+            binding.winding_up = None;
+        }
         let before = binding.flow.replace(flow);
         let state = std::mem::replace(&mut binding.state, State::Registered(registered));
         let (endpoint, identity) = (binding.endpoint, binding.key.identity.clone());

@@ -480,7 +480,7 @@ fn is_instance(text: &str) -> bool {
 }
 
 /// How long before its token a registration ends.
-const AHEAD: Duration = Duration::from_secs(10);
+pub(super) const AHEAD: Duration = Duration::from_secs(10);
 
 /// Within how many seconds a browser should let itself be heard, RFC 5626 §4.4.1; the box asks by
 /// Ping more often itself.

@@ -93,6 +93,8 @@ pub struct Binding {
     pub(super) security: Option<Security>,
     /// As what it is counted just now.
     pub(super) counted: Kind,
+    /// Until when its calls may go on at most, once its user's token is over.
+    pub(super) winding_up: Option<Instant>,
     /// Until when the core may hold our Contact, as far as we know.
     pub(super) core_until: Option<Instant>,
     /// The smallest interval that the core takes, RFC 3261 §10.2.8.
@@ -341,6 +343,12 @@ impl Binding {
         self.next_hop.map_or_else(usual, |hop| hop.transport)
     }
 
+    /// Whether it stands for the sake of its calls alone.
+    #[must_use]
+    pub(crate) fn is_winding_up(&self) -> bool {
+        self.winding_up.is_some()
+    }
+
     /// As what it is counted. A trunk is nobody's.
     pub(super) fn kind(&self) -> Kind {
         match self.is_trunk() {
@@ -367,11 +375,14 @@ impl Binding {
     pub(super) fn deadline(&self) -> Instant {
         let state = match &self.state {
             State::New { until } | State::Lingering { until } => *until,
-            State::Registered(registered) => registered.until,
-            State::Grace { registered, until } => registered.until.min(*until),
+            State::Registered(registered) => self.winding_up.unwrap_or(registered.until),
+            State::Grace { registered, until } => {
+                self.winding_up.unwrap_or(registered.until).min(*until)
+            }
         };
         let attempt = self.attempt.as_ref().map(Attempt::deadline);
         let kept = self.registered().and(self.on_behalf.as_ref());
+        let kept = kept.filter(|_| !self.is_winding_up());
         let is_away = matches!(self.state, State::Grace { .. });
         let kept = kept.map(|it| it.deadline(is_away, attempt.is_some()));
         let security = self.security.as_ref().and_then(Security::poll_timeout);

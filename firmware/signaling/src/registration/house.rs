@@ -356,7 +356,7 @@ impl Registrations {
         let his = self.by_key.range(first..);
         let his = his.take_while(|(key, _)| key.identity == *user);
         let bindings = his.filter_map(|(_, id)| self.table.get(id));
-        let there = bindings.filter(|it| it.flow().is_some());
+        let there = bindings.filter(|it| it.flow().is_some() && !it.is_winding_up());
         there.max_by_key(|it| it.flow())
     }
 }

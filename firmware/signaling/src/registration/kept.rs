@@ -240,6 +240,7 @@ impl Registrations {
             security: None,
             state,
             counted: Kind::Unregistered,
+            winding_up: None,
             core_until,
             min_expires: kept.min_expires,
         };

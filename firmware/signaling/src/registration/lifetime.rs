@@ -116,6 +116,12 @@ impl Registrations {
                 }
             };
         }
+        if let Some(until) = binding.winding_up {
+            if until <= now || binding.is_given_up(now) {
+                self.wound_up(id, link);
+            }
+            return;
+        }
         if self.keep_registered(id, now, link) {
             return;
         }
@@ -130,11 +136,11 @@ impl Registrations {
             State::Registered(registered) | State::Grace { registered, .. }
                 if registered.until <= now =>
             {
-                link.counters.deregistered_by_expiry += 1;
                 // For a user who logged in by token the box can speak itself.
                 if registered.proven.is_some() {
-                    self.bid_farewell(id, DeregistrationCause::Expired, link);
+                    self.expire(id, link);
                 } else {
+                    link.counters.deregistered_by_expiry += 1;
                     self.end(id, DeregistrationCause::Expired, link);
                 }
             }
@@ -243,6 +249,7 @@ impl Registrations {
             .core_until
             .map_or(last_words, |at| at.max(last_words));
         binding.state = State::Lingering { until };
+        binding.winding_up = None;
         link.event(Event::Deregistered {
             endpoint: binding.endpoint,
             identity: binding.key.identity.clone(),

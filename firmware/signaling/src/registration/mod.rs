@@ -22,6 +22,7 @@ mod security;
 mod shared;
 mod trunk;
 mod watch;
+mod winding_up;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -70,6 +71,8 @@ pub struct Registrations {
     held: Vec<usize>,
     /// Registrations whose REGISTER waits for the next hop's addresses.
     unresolved: BTreeSet<BindingId>,
+    /// Those that stand for the sake of their calls alone.
+    winding_up: BTreeSet<BindingId>,
     /// Registrations that wait for their credentials.
     asking: BTreeMap<AuthenticationId, BindingId>,
     deadlines: Deadlines<BindingId>,
@@ -143,6 +146,7 @@ impl Registrations {
             by_flow: BTreeMap::new(),
             held: vec![0; config.tenants.len()],
             unresolved: BTreeSet::new(),
+            winding_up: BTreeSet::new(),
             asking: BTreeMap::new(),
             deadlines: Deadlines::new(),
             changes: VecDeque::new(),
@@ -209,6 +213,7 @@ impl Registrations {
         let Some(shared) = self.shared.of_endpoint(endpoint) else {
             let binding = self.of_endpoint(endpoint).ok_or(Rejection::NotHere)?;
             return match binding.is_target(&request.uri) {
+                true if binding.is_winding_up() => Err(Rejection::FlowFailed),
                 true => Ok(binding),
                 false => Err(Rejection::NotHere),
             };
@@ -225,7 +230,7 @@ impl Registrations {
             .ok_or(Rejection::BadFlowToken)?;
         let id = self.by_flow_name.get(&name).ok_or(Rejection::FlowGone)?;
         let binding = self.table.get(id).ok_or(Rejection::FlowGone)?;
-        if binding.registered().is_none() {
+        if binding.registered().is_none() || binding.is_winding_up() {
             // He has signed off; Kamailio's S-CSCF forgets him a while later.
             return Err(Rejection::FlowFailed);
         }

@@ -444,8 +444,7 @@ impl Registrations {
         }
         let is_away = matches!(binding.state, State::Grace { .. });
         if on_behalf.end(is_away) <= now {
-            link.counters.deregistered_by_expiry += 1;
-            self.bid_farewell(id, DeregistrationCause::Expired, link);
+            self.expire(id, link);
             return true;
         }
         if binding.attempt.is_some() || on_behalf.refresh_at.is_none_or(|at| at > now) {

@@ -215,6 +215,7 @@ impl Registrations {
             on_behalf: None,
             security: security.as_ref().map(Security::new),
             counted: Kind::Unregistered,
+            winding_up: None,
             core_until: None,
             min_expires: None,
         };

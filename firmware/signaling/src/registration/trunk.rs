@@ -82,6 +82,7 @@ impl Registrations {
             challenges: Challenges::default(),
             was_challenged: false,
             counted: Kind::Unregistered,
+            winding_up: None,
             core_until: None,
             min_expires: None,
         };

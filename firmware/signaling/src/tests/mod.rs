@@ -22,6 +22,7 @@ mod restart_proven;
 mod restoration;
 mod services;
 mod tenants;
+mod token_calls;
 mod tokens;
 mod trunk;
 mod world;

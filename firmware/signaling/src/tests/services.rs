@@ -24,7 +24,7 @@ pub(super) fn from_browser(method: &str, target: &str, n: u32, more: &str, body:
 }
 
 /// A request of the core to the Contact that alice registered.
-fn from_core(method: &str, n: u32, more: &str, body: &str) -> String {
+pub(super) fn from_core(method: &str, n: u32, more: &str, body: &str) -> String {
     let more = if more.is_empty() {
         String::new()
     } else {

@@ -264,7 +264,10 @@ fn somebody_elses_password_opens_nobodys_door() {
 #[test]
 fn a_token_lets_in_as_well_as_a_password() {
     let profile = Profile::Trunk(Box::new(config()));
-    let mut world = token_world(|all| all.tenants[0].profile = profile);
+    let mut world = token_world(|all| {
+        all.tenants[0].profile = profile;
+        all.calls.token_grace = Duration::ZERO;
+    });
     world.open(1);
     let token = lasting_with("alice", 200, &[]);
     let bearer = format!("Authorization: Bearer {token}");

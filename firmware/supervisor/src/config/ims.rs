@@ -198,6 +198,9 @@ section! {
     /// How long a call whose browser's WebSocket and media are both gone waits for its page
     /// to be loaded anew and take the call up again.
     page_grace: Duration = CallConfig::default().page_grace,
+    /// How long the calls of a user whose token's time is over may go on: he makes and gets
+    /// no new ones meanwhile, and is signed off after them. "0s" ends them with the token.
+    token_grace: Duration = CallConfig::default().token_grace,
     /// How long the far end may send neither sound nor RTCP although it should; then the
     /// call ends.
     ims_silence: Duration = CallConfig::default().ims_silence,
@@ -379,6 +382,7 @@ impl Calls {
             duration: self.longest,
             media_grace: self.media_grace,
             page_grace: self.page_grace,
+            token_grace: self.token_grace,
             ims_silence: self.ims_silence,
             codecs: CodecPolicy::new(self.codecs.iter().map(|codec| codec.0)),
             session_expires: self.session_expires,

@@ -378,10 +378,12 @@ mod tests {
     #[test]
     fn how_calls_are_treated_reaches_signaling() {
         let calls = "[calls]\ncodecs = [\"pcmu\", \"pcma\"]\nmedia_grace = \"9s\"\n\
-            ims_silence = \"1m\"\npage_grace = \"7s\"\n";
+            ims_silence = \"1m\"\npage_grace = \"7s\"\n\
+            token_grace = \"1h\"\n";
         let config = Config::parse(&format!("{LEAST}{calls}")).expect("a good file");
         let told = config.signaling().expect("a whole file").calls;
         assert_eq!(told.page_grace.as_secs(), 7);
+        assert_eq!(told.token_grace.as_secs(), 3600);
         let codecs = [iq::PayloadFormat::Pcmu, iq::PayloadFormat::Pcma];
         assert_eq!(told.codecs, signaling::sdp::CodecPolicy::new(codecs));
         assert_eq!(told.media_grace.as_secs(), 9);
