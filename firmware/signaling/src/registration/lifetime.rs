@@ -88,33 +88,7 @@ impl Registrations {
         if let Some(attempt) = &binding.attempt
             && attempt.give_up_at <= now
         {
-            return match (attempt.sent, binding.local) {
-                (Some(_), _) => self.unanswered(id, None, link),
-                (None, Some(_)) if attempt.proving.is_asking() => {
-                    self.fail(
-                        id,
-                        RegistrationFailure::Credentials(AuthenticationFailure::Unavailable),
-                        Rejection::CredentialsRefused,
-                        link,
-                    );
-                }
-                (None, Some(_)) => {
-                    self.fail(
-                        id,
-                        RegistrationFailure::Unresolved,
-                        Rejection::Unresolved,
-                        link,
-                    );
-                }
-                (None, None) => {
-                    self.fail(
-                        id,
-                        RegistrationFailure::NoCapacity,
-                        Rejection::NoCapacity,
-                        link,
-                    );
-                }
-            };
+            return self.give_up(id, link);
         }
         if let Some(until) = binding.winding_up {
             if until <= now || binding.is_given_up(now) {
@@ -125,6 +99,32 @@ impl Registrations {
         if self.keep_registered(id, now, link) {
             return;
         }
+        self.end_of_state(id, now, link);
+    }
+
+    /// A REGISTER has waited too long: for its answer, its credentials, or a way to go.
+    fn give_up(&mut self, id: BindingId, link: &mut Link) {
+        let Some(binding) = self.table.get(&id) else {
+            return;
+        };
+        let Some(attempt) = &binding.attempt else {
+            return;
+        };
+        let (failure, rejection) = match (attempt.sent, binding.local) {
+            (Some(_), _) => return self.unanswered(id, None, link),
+            (None, Some(_)) if attempt.proving.is_asking() => {
+                let failure = AuthenticationFailure::Unavailable;
+                let failure = RegistrationFailure::Credentials(failure);
+                (failure, Rejection::CredentialsRefused)
+            }
+            (None, Some(_)) => (RegistrationFailure::Unresolved, Rejection::Unresolved),
+            (None, None) => (RegistrationFailure::NoCapacity, Rejection::NoCapacity),
+        };
+        self.fail(id, failure, rejection, link);
+    }
+
+    /// What a registration is may be over.
+    fn end_of_state(&mut self, id: BindingId, now: Instant, link: &mut Link) {
         let Some(binding) = self.table.get(&id) else {
             return;
         };
