@@ -11,7 +11,6 @@ use crate::challenged::Challenge;
 use crate::event::{Breach, DeregistrationCause, EndReason, Event, Origin};
 use crate::flow::Closing;
 use crate::id::{EndpointId, FlowId, SipTransport};
-use crate::input::Input;
 use crate::link::{Heard, Owner};
 use crate::message::headers::{OptionTag, Require};
 use crate::message::{
@@ -24,107 +23,6 @@ use crate::rejection::{ALLOWED, Rejection};
 use crate::transaction::{self, ClientTransactionId, Failure, Peer, ServerTransactionId};
 
 impl Signaling {
-    /// Takes one input, without what follows from it.
-    pub(crate) fn take(&mut self, input: Input) {
-        let now = self.link.instant();
-        match input {
-            Input::FlowOpened {
-                flow,
-                remote,
-                is_secure,
-            } => {
-                self.link.counters.flows_opened += 1;
-                if let Err(closing) = self.flows.handle_opened(flow, remote, is_secure, now) {
-                    self.say_goodbye(flow, closing);
-                }
-            }
-            Input::FlowMessage { flow, bytes } => self.take_flow_message(flow, &bytes),
-            Input::FlowClosed { flow } => self.forget_flow(flow),
-            Input::FlowToken { flow, token } => self.take_flow_token(flow, token),
-            Input::FlowTicket { flow, ticket } => self.take_flow_ticket(flow, &ticket),
-            Input::TicketWanted { ticket, token } => {
-                let now = self.link.now();
-                self.logins.handle_ticket_wanted(ticket, token, now);
-            }
-            Input::Fetched { query, result } => {
-                let now = self.link.now();
-                self.logins
-                    .handle_fetched(query, result, now, &mut self.link.rng);
-            }
-            Input::EndRegistrations { identity } => self.end_registrations(&identity),
-            Input::Opened { endpoint, local } => match self.link.reach.tenant_of_prober(endpoint) {
-                Some(tenant) => {
-                    let reach = &mut self.link.reach;
-                    reach.handle_opened(tenant, endpoint, Some(local));
-                }
-                None => {
-                    let link = &mut self.link;
-                    self.registrations.handle_opened(endpoint, local, link);
-                }
-            },
-            Input::OpenFailed { endpoint, reason } => {
-                match self.link.reach.tenant_of_prober(endpoint) {
-                    Some(tenant) => self.link.reach.handle_opened(tenant, endpoint, None),
-                    None => {
-                        let link = &mut self.link;
-                        self.registrations
-                            .handle_open_failed(endpoint, reason, link);
-                    }
-                }
-            }
-            Input::ImsMessage {
-                endpoint,
-                transport,
-                from,
-                bytes,
-            } => {
-                self.take_ims_message(endpoint, transport, from, &bytes);
-            }
-            Input::ImsTransportFailed {
-                endpoint,
-                transport,
-                to,
-            } => {
-                let peer = Peer::Ims {
-                    endpoint,
-                    transport,
-                    remote: to,
-                };
-                self.link.transactions.handle_transport_failure(&peer, now);
-            }
-            Input::Resolved { query, resolution } => {
-                let reach = &mut self.link.reach;
-                if let Some(tenant) = reach.handle_resolved(query, &resolution, now) {
-                    self.link.go_on(tenant);
-                    self.registrations.handle_resolved(tenant, &mut self.link);
-                }
-            }
-            Input::Authenticated { id, answer } => {
-                let (link, registrations) = (&mut self.link, &mut self.registrations);
-                if !registrations.handle_authenticated(id, &answer, link)
-                    && let Some((session, name, response)) = link.handle_authenticated(id, answer)
-                {
-                    let call = (session, Leg::Ims);
-                    self.sessions
-                        .handle_response(call, name, response, link, registrations);
-                }
-            }
-            Input::SaInstalled { client, result } => {
-                let link = &mut self.link;
-                self.registrations.handle_installed(client, result, link);
-            }
-            Input::Pressure(pressure) => self.link.guard.load.pressure = pressure,
-            Input::Iq(reply) => {
-                self.sessions
-                    .handle_reply(reply, &mut self.link, &self.registrations);
-            }
-            Input::Stored { write } => self.link.handle_stored(write),
-            Input::KeepAgain => self.keep_again(),
-            Input::Drain => self.drain(),
-            Input::Deregister => self.deregister(),
-        }
-    }
-
     /// Works off all that follows from an input.
     pub(crate) fn settle(&mut self) {
         loop {
@@ -142,7 +40,7 @@ impl Signaling {
         }
     }
 
-    fn take_flow_message(&mut self, flow: FlowId, bytes: &Bytes) {
+    pub(crate) fn take_flow_message(&mut self, flow: FlowId, bytes: &Bytes) {
         if !self.flows.is_open(flow) {
             return; // It was closed while this was under way.
         }
@@ -177,7 +75,7 @@ impl Signaling {
         }
     }
 
-    fn take_ims_message(
+    pub(crate) fn take_ims_message(
         &mut self,
         endpoint: EndpointId,
         transport: SipTransport,
@@ -557,7 +455,7 @@ impl Signaling {
         }
     }
 
-    fn say_goodbye(&mut self, flow: FlowId, closing: Closing) {
+    pub(crate) fn say_goodbye(&mut self, flow: FlowId, closing: Closing) {
         let (code, reason) = (closing.code(), closing.reason());
         self.link.push(Output::CloseFlow { flow, code, reason });
         self.link.event(Event::FlowClosed { flow, code, reason });
@@ -578,7 +476,7 @@ impl Signaling {
         }
     }
 
-    fn forget_flow(&mut self, flow: FlowId) {
+    pub(crate) fn forget_flow(&mut self, flow: FlowId) {
         if self.flows.handle_closed(flow) {
             self.link.counters.flows_closed += 1;
             self.logins.handle_flow_closed(flow);

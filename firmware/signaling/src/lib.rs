@@ -20,6 +20,7 @@ mod guarding;
 pub mod id;
 pub mod identity;
 mod input;
+mod intake;
 mod kept;
 mod link;
 mod logins;
