@@ -5,6 +5,7 @@
 //! IMS; the rules are the same but where they name a leg. Left out: transfer.
 
 mod inviting;
+mod passing;
 mod re_offer;
 mod replace;
 
@@ -18,8 +19,7 @@ use replace::Replacement;
 
 use super::early_media::EarlyMedia;
 use super::kept::KeptCoupling;
-use super::leg::{Farewell, Final, LegAction, LegEvent, Question, Sdp};
-use super::mapping;
+use super::leg::{Farewell, Final, LegAction, LegEvent, Sdp};
 use super::negotiation::Negotiation;
 use super::reason;
 use super::record::Chronicle;
@@ -346,31 +346,10 @@ impl Coupling {
                     self.re_offer_of_itself(leg);
                 }
             }
-            LegEvent::Asked(question) if self.state == State::Up => {
-                self.act(leg.other(), LegAction::Ask(question));
-            }
-            LegEvent::Asked(Question { ask, .. }) => {
-                let reply = Final::new(StatusCode::TEMPORARILY_UNAVAILABLE);
-                self.act(leg, LegAction::Reply { ask, reply });
-            }
-            LegEvent::Replied { ask, reply } => {
-                let reply = replied(leg, reply);
-                self.act(leg.other(), LegAction::Reply { ask, reply });
-            }
-            LegEvent::Notified { ask, notice } => {
-                self.act(leg.other(), LegAction::Notify { ask, notice });
-            }
-            LegEvent::Dtmf { event, duration } => {
-                if self.state == State::Up {
-                    self.steps
-                        .push_back(Step::Iq(Command::SendDtmf(iq::SendDtmf {
-                            session: self.session,
-                            leg: leg.other(),
-                            event,
-                            duration,
-                        })));
-                }
-            }
+            LegEvent::Asked(_)
+            | LegEvent::Replied { .. }
+            | LegEvent::Notified { .. }
+            | LegEvent::Dtmf { .. } => self.pass_on(leg, event),
         }
     }
 
@@ -586,16 +565,6 @@ impl Coupling {
     fn act(&mut self, leg: Leg, action: LegAction) {
         self.steps.push_back(Step::Leg(leg, action));
     }
-}
-
-/// The other side's answer to a question, as this side is told.
-fn replied(from: Leg, reply: Final) -> Final {
-    let status = match from {
-        _ if reply.status.is_success() => reply.status,
-        Leg::Access => mapping::to_ims(reply.status).status,
-        Leg::Ims => mapping::to_access(reply.status).status,
-    };
-    Final { status, ..reply }
 }
 
 /// How long the media plane may take to set transports aside.
