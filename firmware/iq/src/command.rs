@@ -39,6 +39,11 @@ pub struct Reserve {
     pub session: SessionId,
     /// How many media lines get an IMS port pair, in order of their index.
     pub lines: u8,
+    /// Whether several browsers are offered the same transport, of which one will answer
+    /// (a fork, RFC 3261 §16): who they are is not known from our credentials then, so
+    /// nobody is let in before `Configure` says whose answer counts.
+    #[serde(default)]
+    pub is_shared: bool,
 }
 
 /// The wanted state of a session's media.

@@ -111,7 +111,7 @@ impl Relays {
             self.directory.add_pair(line.pair, slot, index);
         }
         self.directory.add_fragment(&local.ufrag, slot);
-        self.relays[slot as usize] = Some(Box::new(Relay::new(session, local, lines)));
+        self.relays[slot as usize] = Some(Box::new(Relay::new(reserve, local, lines)));
         self.by_id.insert(session, slot);
         self.counters.sessions = self.by_id.len() as u64;
         self.set_alarm(slot, now);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use iq::{
-    AccessTransport, Configure, IceCredentials, Leg, LineIndex, Reply, Reserved, SendDtmf,
+    AccessTransport, Configure, IceCredentials, Leg, LineIndex, Reply, Reserve, Reserved, SendDtmf,
     SessionId, SessionReport,
 };
 
@@ -48,10 +48,11 @@ pub(crate) struct Shared<'a> {
 }
 
 impl Relay {
-    pub(crate) fn new(id: SessionId, local: IceCredentials, ports: Vec<ports::Line>) -> Self {
+    pub(crate) fn new(wanted: &Reserve, local: IceCredentials, ports: Vec<ports::Line>) -> Self {
+        let id = wanted.session;
         Relay {
             id,
-            access: Access::new(id, local),
+            access: Access::new(id, local, wanted.is_shared),
             lines: ports.into_iter().map(MediaLine::new).collect(),
             access_discarded: 0,
             ims_discarded: 0,

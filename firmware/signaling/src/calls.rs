@@ -82,7 +82,7 @@ impl Signaling {
     pub(crate) fn wind_up(&mut self) {
         let mut is_settled = true;
         for id in self.registrations.winding_up() {
-            if self.sessions.count_of(id) == 0 {
+            if !self.sessions.has_call(id) {
                 self.registrations.wound_up(id, &mut self.link);
                 is_settled = false;
             }
@@ -142,6 +142,7 @@ impl Signaling {
             transaction,
             invite,
             callee,
+            others: Vec::new(),
         };
         self.sessions
             .start(call, &mut self.link, &self.registrations);
@@ -190,6 +191,13 @@ impl Signaling {
         binding.flow().ok_or(Rejection::FlowFailed)?;
         let called = called_identity(binding, &invite).clone();
         let callee = self.access_target(binding, target, &called, &invite)?;
+        let mut others = Vec::new();
+        for other in self.registrations.beside(binding, &self.link.config) {
+            if let Some(target) = other.access_target() {
+                let callee = self.access_target(other, target.clone(), &called, &invite)?;
+                others.push((other.id(), callee));
+            }
+        }
         let (mw, at) = (self.mw_of(binding), binding.address());
         let asserted = binding.asserted(&called);
         let visited = mw
@@ -206,6 +214,7 @@ impl Signaling {
             transaction,
             invite,
             callee,
+            others,
         };
         self.sessions
             .start(call, &mut self.link, &self.registrations);
@@ -294,7 +303,7 @@ impl Signaling {
     /// How many calls a user has, on all his devices together.
     fn calls_of_user(&self, binding: crate::registration::BindingId) -> usize {
         let devices = self.registrations.of_same_user(binding);
-        devices.map(|id| self.sessions.count_of(id)).sum()
+        self.sessions.count_of(devices)
     }
 
     /// Which registration of a connection a call is made by: the one whose identity is

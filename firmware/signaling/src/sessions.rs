@@ -16,7 +16,7 @@ use crate::message::headers::Replaces;
 use crate::message::{Params, Request, Response, StatusCode, Uri};
 use crate::reach::Hop;
 use crate::registration::{BindingId, Registrations};
-use crate::session::{Session, Target};
+use crate::session::{Device, Session, Target};
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
 use crate::visited::Visited;
 
@@ -30,7 +30,7 @@ pub(crate) struct Sessions {
     made: u64,
     table: BTreeMap<SessionId, Entry>,
     /// Requests inside a call carry our tag, which nobody else has.
-    by_tag: BTreeMap<(Leg, String), SessionId>,
+    by_tag: BTreeMap<(Leg, String), (SessionId, Device)>,
     by_binding: BTreeMap<BindingId, BTreeSet<SessionId>>,
     /// INVITEs that a CANCEL may still be about.
     invites: BTreeMap<ServerTransactionId, (SessionId, Leg)>,
@@ -49,10 +49,23 @@ struct Entry {
     tenant: TenantId,
     /// What is said of it in the core, where the box is a part of that.
     visited: Option<Visited>,
-    binding: BindingId,
+    /// The registrations of the browsers that it rings, or rang, at: one but for a user
+    /// whose registrar is the box.
+    devices: Vec<BindingId>,
     tags: Vec<(Leg, String)>,
     /// The server that the call went or came through.
     hop: Option<Hop>,
+}
+
+impl Entry {
+    /// Whose the call is by now.
+    fn binding(&self) -> BindingId {
+        self.binding_of(self.session.device())
+    }
+
+    fn binding_of(&self, Device(at): Device) -> BindingId {
+        self.devices[usize::from(at)]
+    }
 }
 
 impl Sessions {
@@ -75,14 +88,23 @@ impl Sessions {
         self.table.len()
     }
 
-    /// How many calls a registration has.
-    pub(crate) fn count_of(&self, binding: BindingId) -> usize {
-        self.by_binding.get(&binding).map_or(0, BTreeSet::len)
+    /// Whether a registration has a call, or is rung at. One that another browser of the same
+    /// user took is none of it.
+    pub(crate) fn has_call(&self, binding: BindingId) -> bool {
+        let calls = self.by_binding.get(&binding).into_iter().flatten();
+        let mut entries = calls.filter_map(|id| self.table.get(id));
+        entries.any(|entry| entry.binding() == binding || entry.session.rings_at_several())
+    }
+
+    /// How many calls registrations have together.
+    pub(crate) fn count_of(&self, bindings: impl Iterator<Item = BindingId>) -> usize {
+        let calls = bindings.filter_map(|binding| self.by_binding.get(&binding));
+        calls.flatten().collect::<BTreeSet<_>>().len()
     }
 
     /// Whose call it is.
     pub(crate) fn user_of(&self, id: SessionId) -> Option<BindingId> {
-        Some(self.table.get(&id)?.binding)
+        Some(self.table.get(&id)?.binding())
     }
 
     /// Begins a call; it answers its INVITE whatever becomes of it.
@@ -92,25 +114,30 @@ impl Sessions {
             epoch: self.epoch,
             n: self.made,
         };
-        let (tenant, hop, visited) = (call.tenant, call.hop, call.visited);
-        let mut view = View {
-            session: id,
-            tenant,
-            visited: visited.as_ref(),
-            binding: call.binding,
-            hop: call.hop,
-            link,
-            registrations,
-        };
         let NewCall {
+            tenant,
+            visited,
             binding,
+            hop,
             caller,
             transaction,
             invite,
             callee,
-            ..
+            others,
         } = call;
-        let session = Session::start(id, caller, transaction, invite, callee, &mut view);
+        let (others, targets): (Vec<_>, Vec<_>) = others.into_iter().unzip();
+        let devices = [vec![binding], others].concat();
+        let mut view = View {
+            session: id,
+            tenant,
+            visited: visited.as_ref(),
+            devices: &devices,
+            device: Device::default(),
+            hop,
+            link,
+            registrations,
+        };
+        let session = Session::start(id, caller, transaction, invite, callee, targets, &mut view);
         let Some(session) = session else {
             return link.counters.calls_refused += 1;
         };
@@ -118,7 +145,7 @@ impl Sessions {
             session,
             tenant,
             visited,
-            binding,
+            devices,
             tags: Vec::new(),
             hop,
         };
@@ -128,19 +155,30 @@ impl Sessions {
     }
 
     fn insert(&mut self, id: SessionId, mut entry: Entry) {
-        for leg in [Leg::Access, Leg::Ims] {
-            let tag = (leg, entry.session.local_tag(leg).to_owned());
-            self.by_tag.insert(tag.clone(), id);
+        let session = &entry.session;
+        let ims = (Leg::Ims, session.device(), session.local_tag(Leg::Ims));
+        let browsers = session.device_tags();
+        let browsers = browsers.map(|(device, tag)| (Leg::Access, device, tag));
+        for (leg, device, tag) in browsers.chain([ims]) {
+            let tag = (leg, tag.to_owned());
+            self.by_tag.insert(tag.clone(), (id, device));
             entry.tags.push(tag);
         }
-        self.by_binding.entry(entry.binding).or_default().insert(id);
+        for device in &entry.devices {
+            self.by_binding.entry(*device).or_default().insert(id);
+        }
         self.table.insert(id, entry);
     }
 
     /// The call that a request belongs to by the tag in its To, and whose it is.
     pub(crate) fn find(&self, leg: Leg, tag: &str) -> Option<(SessionId, BindingId)> {
-        let id = *self.by_tag.get(&(leg, tag.to_owned()))?;
-        Some((id, self.table.get(&id)?.binding))
+        let (id, device) = *self.by_tag.get(&(leg, tag.to_owned()))?;
+        let entry = self.table.get(&id)?;
+        let binding = match leg {
+            Leg::Access => entry.binding_of(device),
+            Leg::Ims => entry.binding(),
+        };
+        Some((id, binding))
     }
 
     /// The call and the owner of the dialog that Replaces names on a leg, RFC 3891 §3.
@@ -193,7 +231,8 @@ impl Sessions {
             link.counters.calls_replaced += 1;
             let tag = (leg, entry.session.local_tag(leg).to_owned());
             if !entry.tags.contains(&tag) {
-                self.by_tag.insert(tag.clone(), id);
+                let device = entry.session.device();
+                self.by_tag.insert(tag.clone(), (id, device));
                 entry.tags.push(tag);
             }
         }
@@ -324,7 +363,7 @@ impl Sessions {
     ) {
         for id in self.of(binding) {
             self.with(id, link, registrations, |session, view| {
-                session.handle_flow_lost(view)
+                session.handle_flow_lost(view.device_of(binding), view)
             });
         }
     }
@@ -338,7 +377,7 @@ impl Sessions {
     ) {
         for id in self.of(binding) {
             self.with(id, link, registrations, |session, view| {
-                session.handle_flow_restored(view)
+                session.handle_flow_restored(view.device_of(binding), view)
             });
         }
     }
@@ -353,7 +392,7 @@ impl Sessions {
     ) {
         for id in self.of(binding) {
             self.with(id, link, registrations, |session, view| {
-                session.end(reason, view)
+                session.end_at(view.device_of(binding), reason, view)
             });
         }
     }
@@ -404,7 +443,8 @@ impl Sessions {
                 session: id,
                 tenant: entry.tenant,
                 visited: entry.visited.as_ref(),
-                binding: entry.binding,
+                devices: &entry.devices,
+                device: entry.session.device(),
                 hop: entry.hop,
                 link,
                 registrations,
@@ -431,10 +471,12 @@ impl Sessions {
             for tag in &entry.tags {
                 self.by_tag.remove(tag);
             }
-            if let Some(ids) = self.by_binding.get_mut(&entry.binding) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.by_binding.remove(&entry.binding);
+            for device in entry.devices {
+                if let Some(ids) = self.by_binding.get_mut(&device) {
+                    ids.remove(&id);
+                    if ids.is_empty() {
+                        self.by_binding.remove(&device);
+                    }
                 }
             }
             self.invites.retain(|_, (session, _)| *session != id);
@@ -455,6 +497,8 @@ pub(crate) struct NewCall {
     pub(crate) transaction: ServerTransactionId,
     pub(crate) invite: Request,
     pub(crate) callee: Target,
+    /// Further browsers of a called user, which ring too.
+    pub(crate) others: Vec<(BindingId, Target)>,
 }
 
 fn session_of(reply: &Reply) -> Option<SessionId> {

@@ -298,6 +298,7 @@ mod tests {
             Command::Reserve(Reserve {
                 session: SESSION,
                 lines: 1,
+                is_shared: false,
             }),
             Command::Configure(Configure {
                 session: SESSION,

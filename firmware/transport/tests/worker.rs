@@ -60,6 +60,7 @@ impl Running {
         let reserve = Reserve {
             session: session(n),
             lines: 1,
+            is_shared: false,
         };
         match self.ask(Command::Reserve(reserve)).await {
             Reply::Reserved(reserved) => Some(reserved),

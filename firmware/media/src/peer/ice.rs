@@ -21,6 +21,8 @@ pub struct IceLite {
     /// a restart again.
     remote: Option<String>,
     previous_remote: Option<String>,
+    /// Whether others than the browser know our credentials, until its description is there.
+    is_shared: bool,
     pairs: Vec<Pair>,
     selected: Option<Pair>,
     first_check: Option<Instant>,
@@ -56,11 +58,19 @@ impl IceLite {
             previous: None,
             remote: None,
             previous_remote: None,
+            is_shared: false,
             pairs: Vec::new(),
             selected: None,
             first_check: None,
             last_check: None,
         }
+    }
+
+    /// Our credentials were offered to several browsers: which of them it is only its
+    /// description says.
+    #[must_use]
+    pub fn shared(self, is_shared: bool) -> Self {
+        IceLite { is_shared, ..self }
     }
 
     /// Our credentials.
@@ -92,6 +102,7 @@ impl IceLite {
 
     /// Learns the browser's user name fragment from its description.
     pub fn set_remote(&mut self, ufrag: &str) {
+        self.is_shared = false;
         if self.remote.as_deref() == Some(ufrag) || self.previous_remote.as_deref() == Some(ufrag) {
             return;
         }
@@ -148,7 +159,8 @@ impl IceLite {
     }
 
     /// Whether the browser may call itself so. Until its description is there, our own
-    /// fragment and password are proof enough: it can only have them from us.
+    /// fragment and password are proof enough, unless several browsers have them from us:
+    /// the first that checks need not be the one that answers.
     fn knows_remote(&self, theirs: &[u8], is_current: bool) -> bool {
         let matches = |ufrag: &Option<String>| {
             ufrag
@@ -156,7 +168,7 @@ impl IceLite {
                 .is_some_and(|ufrag| ufrag.as_bytes() == theirs)
         };
         match (is_current, &self.remote) {
-            (true, None) => true,
+            (true, None) => !self.is_shared,
             _ => matches(&self.remote) || matches(&self.previous_remote),
         }
     }
@@ -330,6 +342,24 @@ mod tests {
         assert!(check(&mut ice, "abcd", BROWSER, false, at(0)).is_ok());
         assert_eq!(ice.destination(at(0)), Some(path(BROWSER)));
         assert!(!ice.has_selected());
+    }
+
+    // Conforms: RFC 8445 §7.3 | Of several browsers that were offered one transport only the one whose answer counts gets in.
+    #[test]
+    fn credentials_that_several_browsers_have_let_nobody_in_before_one_has_answered() {
+        let mut ice = agent().shared(true);
+        for theirs in ["abcd", "efgh"] {
+            let early = check(&mut ice, theirs, BROWSER, true, at(0));
+            assert_eq!(early, Err(Discard::BadCheck));
+        }
+        assert!(ice.first_check().is_none() && ice.destination(at(0)).is_none());
+        ice.set_remote("efgh");
+        let other = check(&mut ice, "abcd", "192.0.2.8:40000", true, at(1));
+        assert_eq!(other, Err(Discard::BadCheck));
+        assert!(check(&mut ice, "efgh", BROWSER, true, at(1)).is_ok());
+        // New credentials go to that one alone.
+        ice.restart(credentials(&mut rng(2)));
+        assert!(check(&mut ice, "ijkl", BROWSER, true, at(2)).is_ok());
     }
 
     #[test]

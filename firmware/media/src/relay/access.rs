@@ -44,10 +44,11 @@ pub(crate) struct Patience {
 }
 
 impl Access {
-    pub(crate) fn new(session: SessionId, local: IceCredentials) -> Self {
+    /// `is_shared` says that several browsers are offered these credentials.
+    pub(crate) fn new(session: SessionId, local: IceCredentials, is_shared: bool) -> Self {
         Access {
             session,
-            ice: IceLite::new(local),
+            ice: IceLite::new(local).shared(is_shared),
             remote: None,
             described: None,
             association: None,

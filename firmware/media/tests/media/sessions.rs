@@ -116,5 +116,6 @@ fn reserve(n: u64) -> Command {
     Command::Reserve(Reserve {
         session: session(n),
         lines: 1,
+        is_shared: false,
     })
 }

@@ -94,7 +94,11 @@ impl World {
     /// Reserves a session with one line.
     pub(crate) fn reserve(&mut self, n: u64) -> Reserved {
         let session = session(n);
-        self.command(Command::Reserve(Reserve { session, lines: 1 }));
+        self.command(Command::Reserve(Reserve {
+            session,
+            lines: 1,
+            is_shared: false,
+        }));
         match &self.replies.last().unwrap().1 {
             Reply::Reserved(reserved) => reserved.clone(),
             other => panic!("{other:?}"),

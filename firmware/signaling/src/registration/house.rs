@@ -322,7 +322,7 @@ impl Registrations {
 impl Registrations {
     /// The user whom a trunk's peer calls: by the Request-URI, or by To where that names the
     /// trunk's own Contact (SIPconnect 2.0 §12). Of several browsers of his the one that
-    /// came last.
+    /// came last; a call rings [beside](Registrations::beside) it too.
     pub(super) fn called_by_trunk(
         &self,
         tenant: TenantId,
@@ -348,16 +348,31 @@ impl Registrations {
         })
     }
 
+    /// The other browsers of a called user that ring with this one, the newest first: where
+    /// the box is his registrar nobody else forks the call (RFC 3261 §16.6).
+    pub(crate) fn beside(&self, binding: &Binding, config: &Config) -> Vec<&Binding> {
+        if config.tenant(binding.tenant).profile.trunk().is_none() {
+            return Vec::new();
+        }
+        let others = self.browsers_of(&binding.key.identity);
+        let mut others: Vec<_> = others.filter(|it| it.id != binding.id).collect();
+        others.sort_by_key(|it| std::cmp::Reverse(it.flow()));
+        others
+    }
+
     fn browser_of(&self, user: &PublicIdentity) -> Option<&Binding> {
+        self.browsers_of(user).max_by_key(|it| it.flow())
+    }
+
+    fn browsers_of(&self, user: &PublicIdentity) -> impl Iterator<Item = &Binding> {
         let first = BindingKey {
             identity: user.clone(),
             instance: Instance::first(),
         };
         let his = self.by_key.range(first..);
-        let his = his.take_while(|(key, _)| key.identity == *user);
+        let his = his.take_while(move |(key, _)| key.identity == *user);
         let bindings = his.filter_map(|(_, id)| self.table.get(id));
-        let there = bindings.filter(|it| it.flow().is_some() && !it.is_winding_up());
-        there.max_by_key(|it| it.flow())
+        bindings.filter(|it| it.flow().is_some() && !it.is_winding_up())
     }
 }
 

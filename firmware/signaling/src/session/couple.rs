@@ -86,6 +86,8 @@ pub(super) struct Call {
     pub(super) offer: Option<Sdp>,
     /// Everything else of its INVITE.
     pub(super) headers: Headers,
+    /// Whether several browsers are called, of which one will answer.
+    pub(super) is_forked: bool,
 }
 
 /// Where the call stands.
@@ -151,7 +153,7 @@ impl Coupling {
                 chronicle,
             )
         };
-        coupling.invited(call.offer.as_ref(), now);
+        coupling.invited(call.offer.as_ref(), call.is_forked, now);
         coupling
     }
 
@@ -416,7 +418,7 @@ impl Coupling {
         self.finish(status, headers, now);
     }
 
-    fn invited(&mut self, offer: Option<&Sdp>, now: Instant) {
+    fn invited(&mut self, offer: Option<&Sdp>, is_forked: bool, now: Instant) {
         let verdict = match (offer, self.caller) {
             (Some(offer), _) => self.negotiation.offered(self.caller, offer).map(|_| ()),
             (None, Leg::Ims) => Ok(()),
@@ -429,6 +431,7 @@ impl Coupling {
                 self.steps.push_back(Step::Iq(Command::Reserve(Reserve {
                     session: self.session,
                     lines: 1,
+                    is_shared: is_forked,
                 })));
             }
             Err(refusal) => self.turn_down(refusal, now),

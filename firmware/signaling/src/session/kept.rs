@@ -10,6 +10,7 @@ use super::couple::Coupling;
 use super::negotiation::Negotiation;
 use super::outside::Outside;
 use super::record::Chronicle;
+use super::rivals::Rivals;
 use super::sip::{KeptLeg, SipLeg};
 use crate::kept::Clock;
 
@@ -88,6 +89,7 @@ impl Session {
             access: SipLeg::restore(Leg::Access, kept.access, clock, outside),
             ims: SipLeg::restore(Leg::Ims, kept.ims, clock, outside),
             former: Vec::new(),
+            rivals: Rivals::default(),
             coupling,
             is_recorded: false,
         })

@@ -3,7 +3,7 @@
 //!
 //! [`SipLeg`](sip::SipLeg) speaks SIP with one side; [`Coupling`](couple::Coupling)
 //! knows what happening on one side means for the other; [`Outside`] is the world.
-//! Left out: emergency calls.
+//! [`rivals`] lets several browsers of one user ring. Left out: emergency calls.
 
 mod couple;
 mod early_media;
@@ -15,6 +15,7 @@ mod negotiation;
 mod outside;
 mod reason;
 mod record;
+mod rivals;
 mod sip;
 #[cfg(test)]
 mod tests;
@@ -32,10 +33,12 @@ use couple::{Coupling, Step};
 use leg::{Farewell, Final, LegAction};
 use negotiation::Negotiation;
 use record::Chronicle;
+use rivals::Rivals;
 use sip::SipLeg;
 
 pub(crate) use kept::KeptSession;
 pub use outside::Outside;
+pub use rivals::Device;
 pub use sip::Target;
 
 /// One call.
@@ -46,24 +49,33 @@ pub struct Session {
     ims: SipLeg,
     /// Legs whose dialogs another one has taken, or was not given, the place of.
     former: Vec<SipLeg>,
+    /// The browsers that ring beside `access`, of which one will take the call.
+    rivals: Rivals,
     coupling: Coupling,
     is_recorded: bool,
 }
 
 impl Session {
-    /// A side calls; `callee` says how the other side is called. `None` if the INVITE
-    /// was turned down at once, and answered so.
+    /// A side calls; `callee` says how the other side is called, and `others` how further
+    /// devices of a called browser user are, which shall ring too. `None` if the INVITE was
+    /// turned down at once, and answered so.
     pub fn start(
         id: SessionId,
         caller: Leg,
         transaction: ServerTransactionId,
         invite: Request,
         callee: Target,
+        others: Vec<Target>,
         outside: &mut impl Outside,
     ) -> Option<Self> {
         let headers = invite.headers.clone();
         let (calling_leg, offer) = SipLeg::called(caller, transaction, invite, outside)?;
         let called_leg = SipLeg::idle(caller.other(), callee, outside);
+        let others = match caller {
+            Leg::Ims => others,
+            Leg::Access => Vec::new(), // The core forks by itself.
+        };
+        let rivals = Rivals::new(Leg::Access, others, outside);
         let now = outside.now();
         let random = [outside.rng().next_u64(), outside.rng().next_u64()];
         let party = |address: Result<NameAddr, _>| {
@@ -82,7 +94,11 @@ impl Session {
         let mut coupling = Coupling::start(
             id,
             caller,
-            couple::Call { offer, headers },
+            couple::Call {
+                offer,
+                headers,
+                is_forked: rivals.is_open(),
+            },
             Negotiation::new(codecs, random, ims.precondition_use()),
             outside.config().into(),
             chronicle,
@@ -96,6 +112,7 @@ impl Session {
             access,
             ims,
             former: Vec::new(),
+            rivals,
             coupling,
             is_recorded: false,
         };
@@ -118,6 +135,24 @@ impl Session {
         }
     }
 
+    /// The same of every browser that rings, and which it is.
+    pub fn device_tags(&self) -> impl Iterator<Item = (Device, &str)> {
+        let legs = std::iter::once(&self.access).chain(self.rivals.legs());
+        legs.map(|leg| (leg.device(), leg.local_tag()))
+    }
+
+    /// The browser that the call is with; one of those that ring while none has it.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.access.device()
+    }
+
+    /// Whether several browsers were called and none has the call yet.
+    #[must_use]
+    pub fn rings_at_several(&self) -> bool {
+        self.rivals.is_open()
+    }
+
     /// Whether the call is answered and not ended.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -131,6 +166,7 @@ impl Session {
             && self.access.is_over()
             && self.ims.is_over()
             && self.former.iter().all(SipLeg::is_over)
+            && !self.rivals.is_open()
     }
 
     /// The dialog of the call on a leg, once there is one.
@@ -159,9 +195,12 @@ impl Session {
         if self.former.len() >= FORMER_MAX {
             return Err(StatusCode::SERVER_INTERNAL_ERROR);
         }
+        let device = self.device();
+        outside.turn_to(device);
         let Some((new, offer)) = SipLeg::called(leg, transaction, invite, outside) else {
             return Ok(());
         };
+        let new = new.at_device(device);
         let old = std::mem::replace(self.leg(leg), new);
         self.former.push(old);
         let random = outside.rng().next_u64();
@@ -179,18 +218,16 @@ impl Session {
         request: Request,
         outside: &mut impl Outside,
     ) {
-        let tag = request.headers.to().ok();
-        let tag = tag.as_ref().and_then(NameAddr::tag);
-        self.leg_of_tag(leg, tag)
+        let place = self.place_of_tag(leg, &request.headers);
+        self.turn(place, outside)
             .handle_request(transaction, request, outside);
         self.run(outside);
     }
 
     /// An ACK to a 2xx.
     pub fn handle_ack(&mut self, leg: Leg, request: &Request, outside: &mut impl Outside) {
-        let tag = request.headers.to().ok();
-        let tag = tag.as_ref().and_then(NameAddr::tag);
-        self.leg_of_tag(leg, tag).handle_ack(request, outside);
+        let place = self.place_of_tag(leg, &request.headers);
+        self.turn(place, outside).handle_ack(request, outside);
         self.run(outside);
     }
 
@@ -202,7 +239,8 @@ impl Session {
         cancel: &Request,
         outside: &mut impl Outside,
     ) {
-        self.leg(leg).handle_cancelled(invite, cancel, outside);
+        self.turn(Place::of(leg), outside)
+            .handle_cancelled(invite, cancel, outside);
         self.run(outside);
     }
 
@@ -214,7 +252,8 @@ impl Session {
         response: Response,
         outside: &mut impl Outside,
     ) {
-        self.leg_of(leg, transaction)
+        let place = self.place_of(leg, transaction);
+        self.turn(place, outside)
             .handle_response(transaction, response, outside);
         self.run(outside);
     }
@@ -227,30 +266,48 @@ impl Session {
         failure: Failure,
         outside: &mut impl Outside,
     ) {
-        self.leg_of(leg, transaction)
+        let place = self.place_of(leg, transaction);
+        self.turn(place, outside)
             .handle_failed(transaction, failure, outside);
         self.run(outside);
     }
 
     /// The media plane answers or reports on this call.
     pub fn handle_reply(&mut self, reply: Reply, outside: &mut impl Outside) {
+        outside.turn_to(self.device());
         let is_reachable = outside.is_reachable(Leg::Access);
         let now = outside.now().monotonic;
         self.coupling.handle_reply(reply, is_reachable, now);
         self.run(outside);
     }
 
-    /// The browser's connection is gone; it may come back.
-    pub fn handle_flow_lost(&mut self, outside: &mut impl Outside) {
-        self.coupling.handle_flow_lost(outside.now().monotonic);
+    /// A browser's connection is gone; it may come back.
+    pub fn handle_flow_lost(&mut self, device: Device, outside: &mut impl Outside) {
+        if self.rivals.is_open() {
+            self.drop_device(device, outside);
+        } else if device == self.device() {
+            self.coupling.handle_flow_lost(outside.now().monotonic);
+        }
         self.run(outside);
     }
 
-    /// The browser is back, on another connection.
-    pub fn handle_flow_restored(&mut self, outside: &mut impl Outside) {
-        self.access.handle_reachable(outside);
-        self.coupling.handle_flow_restored();
+    /// A browser is back, on another connection.
+    pub fn handle_flow_restored(&mut self, device: Device, outside: &mut impl Outside) {
+        if device == self.device() {
+            self.turn(Place::Access, outside).handle_reachable(outside);
+            self.coupling.handle_flow_restored();
+        }
         self.run(outside);
+    }
+
+    /// The registration of a browser is over, and with it the call that it has.
+    pub fn end_at(&mut self, device: Device, reason: EndReason, outside: &mut impl Outside) {
+        if self.rivals.is_open() {
+            self.drop_device(device, outside);
+            self.run(outside);
+        } else if device == self.device() {
+            self.end(reason, outside);
+        }
     }
 
     /// Ends the call, whatever its state.
@@ -261,10 +318,11 @@ impl Session {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, outside: &mut impl Outside) {
-        self.access.handle_timeout(outside);
-        self.ims.handle_timeout(outside);
-        for former in &mut self.former {
-            former.handle_timeout(outside);
+        let rivals = (0..self.rivals.legs().len()).map(Place::Rival);
+        let former = (0..self.former.len()).map(Place::Former);
+        let places = [Place::Access, Place::Ims].into_iter();
+        for place in places.chain(rivals).chain(former) {
+            self.turn(place, outside).handle_timeout(outside);
         }
         self.coupling.handle_timeout(outside.now().monotonic);
         self.run(outside);
@@ -280,6 +338,7 @@ impl Session {
         ]
         .into_iter()
         .chain(self.former.iter().map(SipLeg::poll_timeout))
+        .chain(self.rivals.legs().iter().map(SipLeg::poll_timeout))
         .flatten()
         .min()
     }
@@ -288,13 +347,18 @@ impl Session {
     fn run(&mut self, outside: &mut impl Outside) {
         loop {
             let now = outside.now().monotonic;
-            if let Some(event) = self.access.poll_event() {
-                self.coupling.handle_event(Leg::Access, event, now);
+            if let Some((device, event)) = self.poll_access_event() {
+                self.handle_access_event(device, event, outside);
             } else if let Some(event) = self.ims.poll_event() {
                 self.coupling.handle_event(Leg::Ims, event, now);
             } else if let Some(step) = self.coupling.poll_step() {
                 match step {
-                    Step::Leg(leg, action) => self.leg(leg).perform(action, outside),
+                    Step::Leg(leg, action) => {
+                        if leg == Leg::Access {
+                            self.perform_at_rivals(&action, outside);
+                        }
+                        self.turn(Place::of(leg), outside).perform(action, outside);
+                    }
                     Step::Iq(command) => outside.iq(command),
                     Step::Replaced(leg) => self.dismiss_former(leg, outside),
                     Step::Kept(leg, refusal) => self.restore_former(leg, refusal, outside),
@@ -321,13 +385,15 @@ impl Session {
 
     /// Ends the dialog that was replaced, RFC 3891 §3.
     fn dismiss_former(&mut self, leg: Leg, outside: &mut impl Outside) {
-        let former = self.former.iter_mut().filter(|former| former.leg() == leg);
-        for former in former {
+        for at in 0..self.former.len() {
             let farewell = Farewell {
                 status: StatusCode::REQUEST_TERMINATED,
                 headers: Headers::new(),
             };
-            former.perform(LegAction::HangUp(farewell), outside);
+            let former = self.turn(Place::Former(at), outside);
+            if former.leg() == leg {
+                former.perform(LegAction::HangUp(farewell), outside);
+            }
         }
     }
 
@@ -343,32 +409,70 @@ impl Session {
             status: refusal.status,
             headers: refusal.headers,
         };
+        outside.turn_to(self.device());
         new.perform(LegAction::HangUp(farewell), outside);
         self.former.push(new);
     }
 
     /// The leg that the tag in To means.
-    fn leg_of_tag(&mut self, leg: Leg, tag: Option<&str>) -> &mut SipLeg {
-        let is_its = |it: &SipLeg| it.leg() == leg && Some(it.local_tag()) == tag;
-        match self.former.iter().position(is_its) {
-            Some(at) => &mut self.former[at],
-            None => self.leg(leg),
-        }
+    fn place_of_tag(&self, leg: Leg, headers: &Headers) -> Place {
+        let to = headers.to().ok();
+        let tag = to.as_ref().and_then(NameAddr::tag);
+        self.place_where(leg, |it| Some(it.local_tag()) == tag)
     }
 
     /// The leg that a request of the box's is from.
-    fn leg_of(&mut self, leg: Leg, transaction: ClientTransactionId) -> &mut SipLeg {
-        let is_its = |it: &SipLeg| it.leg() == leg && it.owns(transaction);
-        match self.former.iter().position(is_its) {
-            Some(at) => &mut self.former[at],
-            None => self.leg(leg),
-        }
+    fn place_of(&self, leg: Leg, transaction: ClientTransactionId) -> Place {
+        self.place_where(leg, |it| it.owns(transaction))
+    }
+
+    fn place_where(&self, leg: Leg, is_its: impl Fn(&SipLeg) -> bool) -> Place {
+        let is_its = |it: &SipLeg| it.leg() == leg && is_its(it);
+        let former = self.former.iter().position(is_its).map(Place::Former);
+        let mut rivals = self.rivals.legs().iter();
+        former
+            .or_else(|| rivals.position(is_its).map(Place::Rival))
+            .unwrap_or(Place::of(leg))
+    }
+
+    /// A leg, with the world turned to its browser.
+    fn turn(&mut self, place: Place, outside: &mut impl Outside) -> &mut SipLeg {
+        let device = self.device();
+        let leg = match place {
+            Place::Access => &mut self.access,
+            Place::Ims => &mut self.ims,
+            Place::Rival(at) => &mut self.rivals.legs_mut()[at],
+            Place::Former(at) => &mut self.former[at],
+        };
+        outside.turn_to(match leg.leg() {
+            Leg::Access => leg.device(),
+            Leg::Ims => device,
+        });
+        leg
     }
 
     fn leg(&mut self, leg: Leg) -> &mut SipLeg {
         match leg {
             Leg::Access => &mut self.access,
             Leg::Ims => &mut self.ims,
+        }
+    }
+}
+
+/// Where a session keeps a leg.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Access,
+    Ims,
+    Rival(usize),
+    Former(usize),
+}
+
+impl Place {
+    fn of(leg: Leg) -> Self {
+        match leg {
+            Leg::Access => Place::Access,
+            Leg::Ims => Place::Ims,
         }
     }
 }

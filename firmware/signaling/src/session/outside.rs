@@ -4,6 +4,7 @@
 use iq::{Command, Leg, Now};
 use rand_chacha::ChaCha20Rng;
 
+use super::rivals::Device;
 use crate::config::{CallConfig, ServiceConfig};
 use crate::event::Event;
 use crate::message::{Headers, NameAddr, Request, Response};
@@ -28,6 +29,9 @@ pub trait Outside {
     fn gates_early_media(&self) -> bool {
         false
     }
+
+    /// From now on the browser of a call is this one of its user's.
+    fn turn_to(&mut self, device: Device);
 
     /// Whether a peer can be sent to just now: a browser may be away.
     fn is_reachable(&self, leg: Leg) -> bool;

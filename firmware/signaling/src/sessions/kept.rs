@@ -12,7 +12,7 @@ use crate::kept::Clock;
 use crate::link::Link;
 use crate::reach::Hop;
 use crate::registration::{Binding, BindingId, Registrations};
-use crate::session::{KeptSession, Session};
+use crate::session::{Device, KeptSession, Session};
 use crate::visited::Visited;
 
 use super::view::View;
@@ -33,7 +33,7 @@ impl Sessions {
     pub(crate) fn record(&self, id: SessionId, clock: &Clock) -> Option<KeptCall> {
         let entry = self.table.get(&id)?;
         Some(KeptCall {
-            binding: entry.binding.0,
+            binding: entry.binding().0,
             visited: entry.visited.clone(),
             hop: entry.hop,
             session: entry.session.record(clock)?,
@@ -59,7 +59,8 @@ impl Sessions {
             session: id,
             tenant,
             visited: kept.visited.as_ref(),
-            binding,
+            devices: &[binding],
+            device: Device::default(),
             hop: kept.hop,
             link,
             registrations,
@@ -71,7 +72,7 @@ impl Sessions {
             session,
             tenant,
             visited: kept.visited,
-            binding,
+            devices: vec![binding],
             tags: Vec::new(),
             hop: kept.hop,
         };

@@ -10,7 +10,7 @@ use crate::link::{Link, Owner};
 use crate::message::{HeaderName, Headers, NameAddr, Request, Response};
 use crate::reach::Hop;
 use crate::registration::{Binding, BindingId, ImsPath, Registrations};
-use crate::session::Outside;
+use crate::session::{Device, Outside};
 use crate::transaction::{ClientTransactionId, ServerTransactionId};
 use crate::visited::Visited;
 
@@ -19,7 +19,10 @@ pub(super) struct View<'a> {
     pub(super) session: SessionId,
     pub(super) tenant: TenantId,
     pub(super) visited: Option<&'a Visited>,
-    pub(super) binding: BindingId,
+    /// The registrations of the browsers that it rings, or rang, at.
+    pub(super) devices: &'a [BindingId],
+    /// Which of them is spoken with just now.
+    pub(super) device: Device,
     pub(super) hop: Option<Hop>,
     pub(super) link: &'a mut Link,
     pub(super) registrations: &'a Registrations,
@@ -27,7 +30,15 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     fn binding(&self) -> Option<&Binding> {
-        self.registrations.get(self.binding)
+        let binding = self.devices.get(usize::from(self.device.0))?;
+        self.registrations.get(*binding)
+    }
+
+    /// Which of the call's browsers has a registration.
+    pub(super) fn device_of(&self, binding: BindingId) -> Device {
+        let mut devices = (0..).map(Device).zip(self.devices);
+        let its = devices.find(|(_, device)| **device == binding);
+        its.map_or(self.device, |(device, _)| device)
     }
 
     /// The way of a request: what belongs to a call goes where its route set leads, and
@@ -64,6 +75,10 @@ impl Outside for View<'_> {
     fn gates_early_media(&self) -> bool {
         let tenant = self.link.config.tenant(self.tenant);
         tenant.profile.mw().is_some_and(|mw| mw.gates_early_media)
+    }
+
+    fn turn_to(&mut self, device: Device) {
+        self.device = device;
     }
 
     fn is_reachable(&self, leg: Leg) -> bool {

@@ -25,4 +25,5 @@ mod tenants;
 mod token_calls;
 mod tokens;
 mod trunk;
+mod trunk_devices;
 mod world;

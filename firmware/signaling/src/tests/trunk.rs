@@ -31,7 +31,7 @@ fn password(text: &str) -> Credential {
     Credential::Password(Zeroizing::new(text.to_owned()))
 }
 
-fn config() -> TrunkConfig {
+pub(super) fn config() -> TrunkConfig {
     let peer = Host::Name(HostName::parse("provider.test").unwrap());
     TrunkConfig {
         numbers: vec![UserNumber {
@@ -53,7 +53,7 @@ fn registering() -> TrunkConfig {
     }
 }
 
-fn world_with(config: TrunkConfig) -> World {
+pub(super) fn world_with(config: TrunkConfig) -> World {
     let mut world = World::with(|all| {
         all.tenants[0].profile = Profile::Trunk(Box::new(config));
         all.tenants[0].dial_plan.country_code = Some("39".to_owned());
@@ -70,13 +70,13 @@ fn world_with(config: TrunkConfig) -> World {
     world
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = world_with(config());
     world.forget();
     world
 }
 
-fn challenge_of(response: &Response) -> Digest {
+pub(super) fn challenge_of(response: &Response) -> Digest {
     assert_eq!(response.status.code(), 401);
     let mut all = response.headers.www_authenticate();
     let WwwAuthenticate(first) = all.next().unwrap();
@@ -84,7 +84,7 @@ fn challenge_of(response: &Response) -> Digest {
 }
 
 /// The Authorization that a browser makes of a challenge.
-fn answer_to(challenge: &Digest, name: &str, secret: &str, count: u32) -> String {
+pub(super) fn answer_to(challenge: &Digest, name: &str, secret: &str, count: u32) -> String {
     let question = Question {
         method: Method::Register,
         uri: Private::new("sip:ims.test".to_owned()),
@@ -116,7 +116,7 @@ fn text(asked: &Asked) -> String {
     String::from_utf8(asked.request.to_bytes().to_vec()).unwrap()
 }
 
-fn incoming(uri: &str, to: &str, extra: &str) -> String {
+pub(super) fn incoming(uri: &str, to: &str, extra: &str) -> String {
     with_body(
         &format!(
             "INVITE {uri} SIP/2.0
@@ -485,25 +485,6 @@ fn an_unknown_number_is_not_found_and_an_absent_user_is_unavailable() {
     );
     world.core(1, &unknown);
     assert_eq!(world.core_response().status.code(), 404);
-}
-
-#[test]
-fn of_several_browsers_the_one_that_came_last_rings() {
-    let mut world = world();
-    log_in(&mut world, 1, "alice");
-    world.open(2);
-    let other = |text: String| text.replace("alice-1", "alice-2");
-    world.browser(2, &other(register("alice", 1, "X-Any: 1")));
-    let challenge = challenge_of(&world.browser_response(2));
-    let answer = answer_to(&challenge, "alice@ims.test", "alice-secret", 1);
-    world.browser(2, &other(register("alice", 2, &answer)));
-    assert_eq!(world.browser_response(2).status.code(), 200);
-    let uri = "sip:+390401234567@198.51.100.1";
-    world.core(1, &incoming(uri, "sip:any@provider.test", "X-Any: 1"));
-    assert_eq!(world.browser_request(2).method, Method::Invite);
-    world.closed(2);
-    world.core(1, &incoming(uri, "sip:anybody@provider.test", "X-Any: 1"));
-    assert_eq!(world.browser_request(1).method, Method::Invite);
 }
 
 // Conforms: RFC 3261 §10.2 | The box keeps one registration for a whole trunk, refreshes it and ends it when it leaves.

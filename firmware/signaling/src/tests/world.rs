@@ -248,6 +248,18 @@ impl World {
         self.to_flow.iter().all(|(to, _)| *to != FlowId(flow))
     }
 
+    /// The next request that a browser got, whatever others did before.
+    pub(super) fn take_to_flow(&mut self, flow: u64) -> Option<Request> {
+        let is_its = |(to, message): &(FlowId, Message)| {
+            *to == FlowId(flow) && matches!(message, Message::Request(_))
+        };
+        let at = self.to_flow.iter().position(is_its)?;
+        match self.to_flow.remove(at)?.1 {
+            Message::Request(request) => Some(request),
+            Message::Response(_) => None,
+        }
+    }
+
     /// Lets time pass, with every timer at its own moment.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;

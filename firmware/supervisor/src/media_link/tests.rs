@@ -94,7 +94,11 @@ const SESSION: SessionId = SessionId { epoch: 5, n: 1 };
 const OTHER: SessionId = SessionId { epoch: 5, n: 2 };
 
 fn reserve(session: SessionId) -> Command {
-    Command::Reserve(Reserve { session, lines: 1 })
+    Command::Reserve(Reserve {
+        session,
+        lines: 1,
+        is_shared: false,
+    })
 }
 
 fn refused(session: SessionId) -> Reply {

@@ -293,7 +293,7 @@ impl Calling {
         {
             return Some(fork(at));
         }
-        if self.forks.len() >= FORK_MAX {
+        if self.forks.len() >= usize::from(FORK_MAX) {
             return None;
         }
         let dialog = Dialog::from_response(&self.request, response).ok()?;
@@ -325,7 +325,7 @@ pub(super) fn authorization(headers: &Headers) -> Authorization {
 }
 
 /// More branches of one call than this are ignored.
-const FORK_MAX: usize = 8;
+pub(in crate::session) const FORK_MAX: u8 = 8;
 
 /// How often an INVITE is amended: once for 422, once for 420.
 const RETRY_MAX: u8 = 2;

@@ -23,10 +23,12 @@ use std::time::{Duration, Instant};
 use iq::Leg;
 
 pub use build::Target;
+pub(super) use calling::FORK_MAX;
 pub(super) use kept::KeptLeg;
 
 use super::leg::{Ask, Final, LegAction, LegEvent};
 use super::outside::Outside;
+use super::rivals::Device;
 use crate::dialog::Dialog;
 use crate::dialog::session_timer::{SessionTimer, Wishes};
 use crate::identity::is_anonymous;
@@ -44,6 +46,8 @@ use unacked::Unacked;
 #[derive(Debug)]
 pub(in crate::session) struct SipLeg {
     leg: Leg,
+    /// Which browser of the user's it speaks with, on the access side.
+    device: Device,
     capabilities: Capabilities,
     local_tag: String,
     state: State,
@@ -120,6 +124,16 @@ impl SipLeg {
         }
     }
 
+    /// The same with another browser of the user's.
+    pub(in crate::session) fn at_device(self, device: Device) -> Self {
+        SipLeg { device, ..self }
+    }
+
+    /// Which browser of the user's it speaks with.
+    pub(in crate::session) fn device(&self) -> Device {
+        self.device
+    }
+
     /// The box's own Contact on this leg, which says no more than From does.
     fn contact(&self, outside: &impl Outside) -> NameAddr {
         let target = self.target.as_ref().map(|target| &target.from);
@@ -143,6 +157,7 @@ impl SipLeg {
         };
         SipLeg {
             leg,
+            device: Device::default(),
             capabilities: Capabilities::of(leg, outside.services()),
             local_tag: build::token(outside.rng()),
             state: State::Idle,

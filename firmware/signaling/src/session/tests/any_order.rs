@@ -48,11 +48,12 @@ fn start(rng: &mut ChaCha20Rng) -> Call {
         "Supported: 100rel\nRequire: precondition",
     ];
     let headers = extensions[pick(rng, 4)];
-    match rng.next_u32() % 8 {
+    match rng.next_u32() % 9 {
         0 => Call::start(World::new(), IMS, None, headers),
         1..=3 => Call::up_from_browser(),
         4 | 5 => Call::up_from_ims(),
         6 => Call::start(World::new(), IMS, offer_of_caller(rng), headers),
+        7 => Call::to_browsers(offer_of_caller(rng), headers, 2 + pick(rng, 2)),
         _ => {
             let headers = extensions[pick(rng, 3)];
             Call::start(World::new(), BROWSER, Some(Browser::OFFER.sdp()), headers)
@@ -77,6 +78,13 @@ fn step(call: &mut Call, rng: &mut ChaCha20Rng) {
     } else {
         IMS
     };
+    let count = call
+        .world
+        .devices
+        .values()
+        .max()
+        .map_or(1, |last| last.0 + 1);
+    call.at(u8::try_from(pick(rng, usize::from(count))).unwrap());
     match rng.next_u32() % 21 {
         0 => call.reserved("wAlT"),
         1..=5 => answer_something(call, leg, rng),
@@ -97,10 +105,10 @@ fn step(call: &mut Call, rng: &mut ChaCha20Rng) {
             call.pass(Duration::from_millis(u64::from(rng.next_u32() % longest)));
         }
         13 => {
-            if call.world.is_flow_up {
-                call.lose_flow();
-            } else {
+            if call.world.away.contains(&call.at) {
                 call.restore_flow();
+            } else {
+                call.lose_flow();
             }
         }
         14 if rng.next_u32().is_multiple_of(4) => {
@@ -145,6 +153,7 @@ fn answer_something(call: &mut Call, leg: Leg, rng: &mut ChaCha20Rng) {
     }
     let codes = [
         100, 180, 183, 200, 200, 200, 200, 200, 200, 200, 200, 200, 422, 481, 486, 488, 491, 500,
+        603,
     ];
     let code = codes[pick(rng, codes.len())];
     let body = match method {

@@ -17,7 +17,7 @@ use super::world::World;
 use super::{BROWSER, IMS, status};
 use crate::event::EndReason;
 use crate::message::{HeaderName, Headers, Method, NameAddr, Request, Response, StatusCode};
-use crate::session::{Session, Target};
+use crate::session::{Device, Outside as _, Session, Target};
 use crate::transaction::{ClientTransactionId, Failure, ServerTransactionId};
 
 /// A call with everything around it.
@@ -25,6 +25,8 @@ pub(super) struct Call {
     pub(super) session: Session,
     pub(super) world: World,
     next_cseq: u32,
+    /// Which of the browsers acts.
+    pub(super) at: Device,
     /// The leg whose dialog was replaced.
     moved: Option<Leg>,
 }
@@ -45,10 +47,26 @@ impl Call {
     }
 
     pub(super) fn try_start(
+        world: World,
+        caller: Leg,
+        offer: Option<Bytes>,
+        headers: &str,
+    ) -> Result<Call, Box<World>> {
+        Call::try_start_at(world, caller, offer, headers, 1)
+    }
+
+    /// A telephone's call to a user with so many browsers.
+    pub(super) fn to_browsers(offer: Option<Bytes>, headers: &str, count: usize) -> Call {
+        let call = Call::try_start_at(World::new(), IMS, offer, headers, count);
+        call.ok().unwrap()
+    }
+
+    fn try_start_at(
         mut world: World,
         caller: Leg,
         offer: Option<Bytes>,
         headers: &str,
+        count: usize,
     ) -> Result<Call, Box<World>> {
         let mut invite = Request::new(
             Method::Invite,
@@ -85,8 +103,10 @@ impl Call {
         world
             .asked
             .insert(transaction, (caller, Method::Invite, None));
-        match Session::start(id, caller, transaction, invite, target, &mut world) {
+        let others = vec![target.clone(); count - 1];
+        match Session::start(id, caller, transaction, invite, target, others, &mut world) {
             Some(session) => Ok(Call {
+                at: Device::default(),
                 session,
                 world,
                 next_cseq: 1,
@@ -176,6 +196,25 @@ impl Call {
         self.answer_with(leg, &Method::Invite, code, tag, body, "");
     }
 
+    /// Another browser acts from now on.
+    pub(super) fn at(&mut self, device: u8) -> &mut Call {
+        self.at = Device(device);
+        self
+    }
+
+    fn last_to(&self, leg: Leg, method: &Method) -> &(Leg, ClientTransactionId, Request) {
+        let mut last = self.world.requests.iter().rev();
+        last.find(|(to, id, request)| {
+            *to == leg && request.method == *method && self.is_its(leg, *id)
+        })
+        .unwrap()
+    }
+
+    /// Whether a request went to the browser that acts, if to a browser.
+    fn is_its(&self, leg: Leg, id: ClientTransactionId) -> bool {
+        leg == IMS || self.world.devices.get(&id) == Some(&self.at)
+    }
+
     /// A peer answers the last request of this method to it.
     pub(super) fn answer_with(
         &mut self,
@@ -186,13 +225,7 @@ impl Call {
         body: Option<Bytes>,
         headers: &str,
     ) {
-        let (_, id, request) = self
-            .world
-            .requests
-            .iter()
-            .rev()
-            .find(|(to, _, request)| *to == leg && request.method == *method)
-            .unwrap();
+        let (_, id, request) = self.last_to(leg, method);
         let id = *id;
         let mut response = Response::to_request(request, status(code)).with_to_tag(tag);
         if *method == Method::Invite || *method == Method::Update {
@@ -210,6 +243,7 @@ impl Call {
             _ => String::new(),
         };
         let text = format!("{}{fork}", describe_response(&response));
+        self.world.turn_to(self.at);
         self.world.leg_line(leg, ">", &text);
         if response.status.is_final() {
             self.world.open_invites.remove(&(leg, id));
@@ -221,14 +255,9 @@ impl Call {
 
     /// The last request of this method gets no answer.
     pub(super) fn fail(&mut self, leg: Leg, method: &Method, failure: Failure) {
-        let (_, id, _) = self
-            .world
-            .requests
-            .iter()
-            .rev()
-            .find(|(to, _, request)| *to == leg && request.method == *method)
-            .unwrap();
+        let (_, id, _) = self.last_to(leg, method);
         let id = *id;
+        self.world.turn_to(self.at);
         self.world
             .leg_line(leg, ">", &format!("({method}: {failure:?})"));
         self.world.open_invites.remove(&(leg, id));
@@ -257,6 +286,7 @@ impl Call {
         let mut request = self.build(leg, method, number, body, headers);
         let from = format!("<sip:peer@ims.test>;tag={tag}");
         request.headers.replace(HeaderName::From, from);
+        self.world.turn_to(self.at);
         self.world.leg_line(leg, ">", &describe_request(&request));
         let transaction = ServerTransactionId(u64::from(number) + 1000);
         let asked = (leg, request.method.clone(), None);
@@ -276,6 +306,7 @@ impl Call {
         put.replace(HeaderName::CallId, "call-again");
         put.replace(HeaderName::Contact, peer_contact(leg, "again"));
         let text = format!("{} instead", describe_request(&request));
+        self.world.turn_to(self.at);
         self.world.leg_line(leg, ">", &text);
         let transaction = ServerTransactionId(u64::from(number) + 1000);
         let asked = (leg, Method::Invite, None);
@@ -305,6 +336,7 @@ impl Call {
             .find(|cseq| cseq.method == Method::Invite)
             .unwrap();
         let request = self.build(leg, Method::Ack, cseq.number, body, "");
+        self.world.turn_to(self.at);
         self.world.leg_line(leg, ">", &describe_request(&request));
         self.session.handle_ack(leg, &request, &mut self.world);
     }
@@ -322,6 +354,7 @@ impl Call {
     fn cancel_transaction(&mut self, leg: Leg, transaction: u64, headers: &str) {
         let mut cancel = self.build(leg, Method::Cancel, 1, None, "");
         add_headers(&mut cancel.headers, headers);
+        self.world.turn_to(self.at);
         self.world.leg_line(leg, ">", &describe_request(&cancel));
         let transaction = ServerTransactionId(transaction);
         self.session
@@ -347,15 +380,17 @@ impl Call {
     }
 
     pub(super) fn lose_flow(&mut self) {
-        self.world.is_flow_up = false;
+        self.world.away.insert(self.at);
+        self.world.turn_to(self.at);
         self.world.leg_line(BROWSER, ">", "(connection lost)");
-        self.session.handle_flow_lost(&mut self.world);
+        self.session.handle_flow_lost(self.at, &mut self.world);
     }
 
     pub(super) fn restore_flow(&mut self) {
-        self.world.is_flow_up = true;
+        self.world.away.remove(&self.at);
+        self.world.turn_to(self.at);
         self.world.leg_line(BROWSER, ">", "(connection back)");
-        self.session.handle_flow_restored(&mut self.world);
+        self.session.handle_flow_restored(self.at, &mut self.world);
     }
 
     pub(super) fn end(&mut self, reason: EndReason) {
@@ -378,7 +413,9 @@ impl Call {
             None => "call-of-the-caller".to_owned(),
         };
         let peer_tag = self.peer_tag(leg);
-        let box_tag = self.session.local_tag(leg);
+        let mut tags = self.session.device_tags();
+        let its = tags.find(|(device, _)| leg == BROWSER && *device == self.at);
+        let box_tag = its.map_or(self.session.local_tag(leg), |(_, tag)| tag);
         let mut request = Request::new(
             method.clone(),
             crate::message::Uri::parse("sip:box.test").unwrap(),
@@ -409,8 +446,8 @@ impl Call {
 
     /// The box's first INVITE to a peer, if it did not call itself.
     fn invite_to(&self, leg: Leg) -> Option<&Request> {
-        let is_its = |(to, _, request): &&(Leg, ClientTransactionId, Request)| {
-            *to == leg && request.headers.to().unwrap().tag().is_none()
+        let is_its = |(to, id, request): &&(Leg, ClientTransactionId, Request)| {
+            *to == leg && request.headers.to().unwrap().tag().is_none() && self.is_its(leg, *id)
         };
         self.world.requests.iter().find(is_its).map(|it| &it.2)
     }
@@ -471,6 +508,7 @@ impl Call {
             .requests
             .iter()
             .filter(|(to, id, _)| *to == leg && !self.world.answered.contains(id))
+            .filter(|(to, id, _)| self.is_its(*to, *id))
             .map(|(_, _, request)| &request.method)
             .collect();
         let at = usize::try_from(rng.next_u32())
@@ -529,14 +567,15 @@ impl Call {
     /// The peers answer all that is open.
     pub(super) fn answer_everything(&mut self) {
         for leg in [BROWSER, IMS] {
-            let open: Vec<Method> = self
+            let open: Vec<(ClientTransactionId, Method)> = self
                 .world
                 .requests
                 .iter()
                 .filter(|(to, id, _)| *to == leg && !self.world.answered.contains(id))
-                .map(|(_, _, request)| request.method.clone())
+                .map(|(_, id, request)| (*id, request.method.clone()))
                 .collect();
-            for method in open.iter().rev() {
+            for (id, method) in open.iter().rev() {
+                self.at = self.world.devices.get(id).copied().unwrap_or(self.at);
                 let code = if *method == Method::Invite { 487 } else { 200 };
                 let tag = self.tag_of(leg, "phone");
                 self.answer_with(leg, method, code, &tag, None, "");

@@ -7,6 +7,7 @@ use super::sdp_text::{Browser, Phone};
 use super::world::World;
 use super::{BROWSER, IMS, assert_ladder};
 use crate::message::Method;
+use crate::session::Device;
 use crate::transaction::Failure;
 
 #[test]
@@ -277,7 +278,7 @@ fn a_busy_or_declining_browser_is_told_to_the_core() {
 #[test]
 fn a_browser_that_is_away_cannot_be_reached() {
     let mut world = World::new();
-    world.is_flow_up = false;
+    world.away.insert(Device::default());
     let mut call = Call::start(world, IMS, Some(Phone::PCMA.sdp()), "");
     call.reserved("wAlT");
     call.released();

@@ -14,6 +14,7 @@ mod media_loss;
 mod preconditions;
 mod re_offers;
 mod referral;
+mod rivals;
 mod sdp_text;
 mod session_timer;
 mod world;

@@ -13,7 +13,7 @@ use super::ladder::{describe_configure, describe_headers, describe_request, desc
 use crate::config::{CallConfig, ServiceConfig};
 use crate::event::{CallRecord, Event};
 use crate::message::{HeaderName, Headers, Method, NameAddr, Request, Response, StatusCode};
-use crate::session::Outside;
+use crate::session::{Device, Outside};
 use crate::transaction::{ClientTransactionId, ServerTransactionId};
 
 /// What the session sees, and the ladder of what passed.
@@ -23,7 +23,8 @@ pub(super) struct World {
     rng: ChaCha20Rng,
     pub(super) config: CallConfig,
     pub(super) services: ServiceConfig,
-    pub(super) is_flow_up: bool,
+    /// Browsers whose connection is gone.
+    pub(super) away: BTreeSet<Device>,
     pub(super) ladder: String,
     last_stamp: Duration,
     next_id: u64,
@@ -39,6 +40,10 @@ pub(super) struct World {
     /// What broke a rule that always holds.
     breaches: Vec<String>,
     releases: usize,
+    /// The browser that the session speaks with just now.
+    pub(super) device: Device,
+    /// To which browser each request went.
+    pub(super) devices: BTreeMap<ClientTransactionId, Device>,
 }
 
 impl World {
@@ -53,7 +58,7 @@ impl World {
             rng: ChaCha20Rng::seed_from_u64(7),
             config: CallConfig::default(),
             services: ServiceConfig::default(),
-            is_flow_up: true,
+            away: BTreeSet::new(),
             ladder: String::new(),
             last_stamp: Duration::ZERO,
             next_id: 0,
@@ -65,6 +70,8 @@ impl World {
             answered: BTreeSet::new(),
             breaches: Vec::new(),
             releases: 0,
+            device: Device::default(),
+            devices: BTreeMap::new(),
         }
     }
 
@@ -95,7 +102,10 @@ impl World {
     }
 
     fn note_invite(&mut self, leg: Leg, id: ClientTransactionId) {
-        if self.open_invites.iter().any(|(other, _)| *other == leg) {
+        let is_same = |(other, id): &(Leg, ClientTransactionId)| {
+            *other == leg && self.devices.get(id) == Some(&self.device)
+        };
+        if self.open_invites.iter().any(is_same) {
             self.breaches
                 .push(format!("two INVITEs at once to {leg:?}"));
         }
@@ -119,9 +129,11 @@ impl World {
     }
 
     pub(super) fn leg_line(&mut self, leg: Leg, arrow: &str, what: &str) {
-        let who = match leg {
-            Leg::Access => "browser",
-            Leg::Ims => "    ims",
+        let who = match (leg, self.device) {
+            (Leg::Access, Device(0)) => "browser",
+            (Leg::Access, Device(1)) => "second",
+            (Leg::Access, Device(_)) => "third",
+            (Leg::Ims, _) => "    ims",
         };
         self.line(who, arrow, what);
     }
@@ -149,8 +161,12 @@ impl Outside for World {
         &self.services
     }
 
+    fn turn_to(&mut self, device: Device) {
+        self.device = device;
+    }
+
     fn is_reachable(&self, leg: Leg) -> bool {
-        leg == IMS || self.is_flow_up
+        leg == IMS || !self.away.contains(&self.device)
     }
 
     fn contact(&self, leg: Leg, _: bool) -> NameAddr {
@@ -168,6 +184,9 @@ impl Outside for World {
         let text = describe_request(&request);
         self.leg_line(leg, "<", &text);
         let id = ClientTransactionId(self.id());
+        if leg == Leg::Access {
+            self.devices.insert(id, self.device);
+        }
         if request.method == Method::Invite {
             self.note_invite(leg, id);
         }
@@ -183,6 +202,10 @@ impl Outside for World {
     fn cancel(&mut self, invite: ClientTransactionId, headers: Headers) {
         let known = self.requests.iter().find(|(_, id, _)| *id == invite);
         let leg = known.unwrap().0;
+        assert_eq!(leg == Leg::Access, self.devices.contains_key(&invite));
+        if let Some(device) = self.devices.get(&invite) {
+            self.device = *device;
+        }
         let text = format!("CANCEL{}", describe_headers(&headers));
         self.leg_line(leg, "<", &text);
     }
@@ -204,6 +227,7 @@ impl Outside for World {
 
     fn iq(&mut self, command: Command) {
         let text = match command {
+            Command::Reserve(reserve) if reserve.is_shared => "Reserve, shared".to_owned(),
             Command::Reserve(_) => "Reserve".to_owned(),
             Command::Configure(configure) => describe_configure(&configure),
             Command::RestartIce { .. } => "RestartIce".to_owned(),
