@@ -438,9 +438,9 @@ impl Origin {
     }
 }
 
-/// RFC 8760 §2.4: in the order of preference. JsSIP and SIP.js know MD5 alone and look at
-/// the first.
-const ALGORITHMS: [&str; 2] = ["MD5", "SHA-256"];
+/// RFC 8760 §2.4: in the order of preference. JsSIP and SIP.js know MD5 alone, and of
+/// several header fields of this name they keep the last.
+const ALGORITHMS: [&str; 2] = ["SHA-256", "MD5"];
 
 /// How long a browser may take to answer.
 const NONCE_LIFE: Duration = Duration::from_secs(300);

@@ -78,9 +78,10 @@ pub(super) fn world() -> World {
 
 pub(super) fn challenge_of(response: &Response) -> Digest {
     assert_eq!(response.status.code(), 401);
-    let mut all = response.headers.www_authenticate();
-    let WwwAuthenticate(first) = all.next().unwrap();
-    first
+    // JsSIP and SIP.js keep the last of several.
+    let WwwAuthenticate(last) = response.headers.www_authenticate().last().unwrap();
+    assert_eq!(last.get("algorithm").as_deref(), Some("MD5"));
+    last
 }
 
 /// The Authorization that a browser makes of a challenge.
