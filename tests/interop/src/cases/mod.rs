@@ -18,6 +18,7 @@ mod tls;
 mod token_logins;
 mod trace;
 mod transfers;
+mod trunk;
 
 use std::path::Path;
 
@@ -120,6 +121,20 @@ pub const GROUPS: &[Group] = &[
         client: "jssip",
         way: Way::Trunk,
         cases: TRACE_CASES,
+    },
+    Group {
+        name: "trunk",
+        lane: Lane::Ims,
+        client: "jssip",
+        way: Way::Trunk,
+        cases: TRUNK_CASES,
+    },
+    Group {
+        name: "trunk-sipjs",
+        lane: Lane::Ims,
+        client: "sipjs",
+        way: Way::Trunk,
+        cases: TRUNK_CALL_CASES,
     },
     Group {
         name: "mw",
@@ -244,6 +259,24 @@ const TRACE_CASES: &[Case] = &[Case {
     name: "calls",
     run: trace::replay,
 }];
+
+/// What a browser does through a gateway at the end of a SIP trunk.
+const TRUNK_CALL_CASES: &[Case] = &[Case {
+    name: "calls",
+    run: trunk::calls,
+}];
+
+/// The same, and what a user with several browsers does.
+const TRUNK_CASES: &[Case] = &[
+    Case {
+        name: "calls",
+        run: trunk::calls,
+    },
+    Case {
+        name: "several-browsers",
+        run: trunk::several_browsers,
+    },
+];
 
 /// What the core and the telephones can do without a gateway: if these fail, look there first.
 const CORE_CASES: &[Case] = &[
