@@ -25,6 +25,8 @@ pub struct Condition {
 
 /// Where the box is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Phase {
     /// Its programs start.
     #[default]
@@ -39,6 +41,8 @@ pub enum Phase {
 
 /// The first thing that is missing of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Network {
     /// Nothing is missing.
     #[default]
@@ -55,6 +59,8 @@ pub enum Network {
 
 /// How the IMS core treats the box.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Core {
     /// Nobody has asked it anything yet.
     #[default]
@@ -71,6 +77,8 @@ pub enum Core {
 
 /// What keeps the box from its work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Faults {
     /// Its program, or a part of it, stands still.
     pub supervisor: bool,
@@ -84,12 +92,14 @@ pub struct Faults {
 
 /// What goes on with the versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Update {
     /// Nothing.
     #[default]
     Idle,
-    /// A new version is being written.
-    Installing,
+    /// A new version is being written: the box must not be unplugged.
+    Updating,
     /// The version that runs is on trial.
     Trial,
     /// The version on trial was given up, and nobody has acknowledged that.
@@ -131,7 +141,7 @@ impl Condition {
     fn update_states(&self) -> States {
         match self.update {
             Update::Idle => States::default(),
-            Update::Installing => States::of(&[State::Updating]),
+            Update::Updating => States::of(&[State::Updating]),
             Update::Trial => States::of(&[State::Trial]),
             Update::RolledBack => States::of(&[State::RolledBack]),
         }

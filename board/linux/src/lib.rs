@@ -79,7 +79,7 @@ pub enum Error {
 ///
 /// [`Error::UnknownBoard`], naming the machine as its device tree does.
 pub fn identify(root: &Path) -> Result<&'static Description, Error> {
-    let tree = root.join("proc/device-tree");
+    let tree = root.join("sys/firmware/devicetree/base");
     let compatible = std::fs::read(tree.join("compatible")).unwrap_or_default();
     let names = compatible.split(|byte| *byte == 0);
     let known = names.filter_map(|name| {
@@ -112,7 +112,7 @@ mod tests {
             ("raspberrypi,4-compute-module\0brcm,bcm2711\0", "cm4"),
         ] {
             let root = Folder::new();
-            root.write("proc/device-tree/compatible", compatible);
+            root.write("sys/firmware/devicetree/base/compatible", compatible);
             assert_eq!(identify(root.path()).unwrap().name, name);
         }
     }
@@ -120,8 +120,14 @@ mod tests {
     #[test]
     fn a_machine_that_is_no_board_is_named_with_those_that_are() {
         let root = Folder::new();
-        root.write("proc/device-tree/compatible", "raspberrypi,3-model-b\0");
-        root.write("proc/device-tree/model", "Raspberry Pi 3 Model B\0");
+        root.write(
+            "sys/firmware/devicetree/base/compatible",
+            "raspberrypi,3-model-b\0",
+        );
+        root.write(
+            "sys/firmware/devicetree/base/model",
+            "Raspberry Pi 3 Model B\0",
+        );
         let error = identify(root.path()).unwrap_err().to_string();
         let start = "this machine (Raspberry Pi 3 Model B) is none of the boards that are known \
                      (qemu, imx8mp, ls1046a, cm4): it has no front panel";

@@ -15,6 +15,7 @@ mod media_plane;
 mod media_task;
 mod memory;
 mod notify;
+mod panel;
 mod records;
 mod run;
 mod signaling_task;
@@ -51,6 +52,8 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Drives the lamps and the button of the box's front panel.
+    Panel(panel::Arguments),
     /// Says what is wrong with a configuration.
     CheckConfig {
         /// The file.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Verb::Media { config } => {
             load(&config).and_then(|config| media_plane::to_completion(&config))
         }
+        Verb::Panel(arguments) => panel::run(arguments),
         #[cfg(feature = "lab")]
         Verb::Demo(arguments) => demo::run(arguments),
     };

@@ -103,6 +103,11 @@ impl Row {
         &TABLE[state as usize]
     }
 
+    /// The row whose state has this name for programs.
+    pub fn named(key: &str) -> Option<&'static Row> {
+        TABLE.iter().find(|row| row.key == key)
+    }
+
     /// What it says of a lamp.
     pub const fn cell(&self, lamp: Lamp) -> Cell {
         self.lamps[lamp.place()]

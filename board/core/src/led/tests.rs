@@ -16,6 +16,7 @@ fn the_table_lists_each_state_once_in_order_of_precedence() {
     for (place, row) in TABLE.iter().enumerate() {
         assert_eq!(row.state as usize, place, "{:?}", row.state);
         assert_eq!(Row::of(row.state).key, row.key);
+        assert_eq!(Row::named(row.key).unwrap().state, row.state);
         for later in row.over {
             assert!(
                 *later as usize > place,
@@ -78,7 +79,7 @@ fn conditions() -> Vec<Condition> {
     ];
     let updates = [
         Update::Idle,
-        Update::Installing,
+        Update::Updating,
         Update::Trial,
         Update::RolledBack,
     ];
