@@ -94,7 +94,7 @@ impl Copy {
         let folder = workspace::target_folder().join("switched-off");
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        let sources = ["Cargo.toml", "Cargo.lock", "firmware", "tests"];
+        let sources = ["Cargo.toml", "Cargo.lock", "firmware", "board", "tests"];
         workspace::run(
             workspace::command("sh")
                 .args([
