@@ -19,8 +19,6 @@ pub struct Condition {
     pub faults: Faults,
     /// What goes on with its versions.
     pub update: Update,
-    /// Somebody looks for it.
-    pub locate: bool,
 }
 
 /// Where the box is in its life.
@@ -110,9 +108,6 @@ impl Condition {
     /// What the front panel has to show.
     pub fn states(&self) -> States {
         let mut states = self.update_states();
-        if self.locate {
-            states.insert(State::Locate);
-        }
         let faults = [
             (self.faults.supervisor, State::SupervisorFault),
             (self.faults.storage, State::StorageFault),
@@ -276,6 +271,5 @@ mod tests {
             thermal: false,
         },
         update: Update::Idle,
-        locate: false,
     };
 }

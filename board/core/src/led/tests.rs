@@ -87,14 +87,14 @@ fn conditions() -> Vec<Condition> {
         for network in networks {
             for core in cores {
                 for update in updates {
-                    for rest in 0..96_u32 {
+                    for rest in 0..48_u32 {
                         let has = |bit: u32| rest >> bit & 1 == 1;
                         conditions.push(Condition {
                             phase,
                             network,
                             core,
                             update,
-                            calls: rest >> 5,
+                            calls: rest >> 4,
                             capacity: Some(2),
                             faults: Faults {
                                 supervisor: has(0),
@@ -102,7 +102,6 @@ fn conditions() -> Vec<Condition> {
                                 crypto: has(2),
                                 thermal: has(3),
                             },
-                            locate: has(4),
                         });
                     }
                 }
