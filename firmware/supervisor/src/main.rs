@@ -7,6 +7,7 @@ mod credentials;
 #[cfg(feature = "lab")]
 mod demo;
 mod health;
+mod heat;
 #[cfg(feature = "lab")]
 mod lab_core;
 mod log;

@@ -17,6 +17,7 @@ use transport::websocket::{self, Access};
 use crate::config::Config;
 use crate::crash;
 use crate::health::Health;
+use crate::heat::{self, Temperature};
 use crate::media_link::{self, MediaLink};
 use crate::media_task::{self, MediaTask};
 use crate::memory;
@@ -279,6 +280,7 @@ impl Built {
         let recorder = recorder(config)?;
         let (store, kept) = Store::start(&config.state.folder)?;
         let idle = Arc::new(Notify::new());
+        let temperature = Temperature::default();
 
         let media_losses = Arc::default();
         let media = Media::new(
@@ -306,6 +308,7 @@ impl Built {
             idle: Arc::clone(&idle),
             pulse: health.watch("signaling"),
             trunks: health.condition(),
+            temperature: temperature.clone(),
         };
         let (access_settings, certificates) = access_settings(config, page)?;
         let next_flow = Arc::new(AtomicU64::new(1));
@@ -325,6 +328,7 @@ impl Built {
             ims: ims_counters,
             recorder,
             store: store.clone(),
+            temperature,
             started_at: Instant::now(),
         };
         Ok(Built {
@@ -377,6 +381,13 @@ impl Built {
             async move { Err(access?.run(pulse).await.into()) }
         }));
         let (listen, sources) = self.status;
+        let temperature = sources.temperature.clone();
+        let is_too_hot = self.health.condition();
+        services.spawn(async move {
+            let look = || heat::run(temperature.clone(), is_too_hot.clone());
+            keep_running("heat", look).await?;
+            std::future::pending().await
+        });
         services.spawn(keep_running("status", move || {
             status::run(listen, Arc::clone(&sources))
         }));

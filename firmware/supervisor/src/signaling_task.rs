@@ -26,6 +26,7 @@ use transport::pulse::Pulse;
 
 use crate::credentials::Service;
 use crate::health::Condition;
+use crate::heat::Temperature;
 use crate::log::EventLog;
 use crate::media_task::Request;
 use crate::records::Recorder;
@@ -57,6 +58,7 @@ pub(crate) struct SignalingTask {
     pub(crate) pulse: Pulse,
     /// Whether any network can be reached, as far as the box is registered there itself.
     pub(crate) trunks: Condition,
+    pub(crate) temperature: Temperature,
 }
 
 /// What the supervisor wants.
@@ -128,7 +130,8 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
         if let Some(input) = input {
             shell.signaling.handle_input(input, clock::now());
         }
-        shell.look_at_pressure(pressure(&arrivals, &task.media));
+        let queued = pressure(&arrivals, &task.media);
+        shell.look_at_pressure(queued.max(task.temperature.pressure()));
         shell.let_time_pass();
         shell.look_at_trunks();
         task.pulse.beat();
@@ -257,10 +260,10 @@ impl<'a> Shell<'a> {
         }
     }
 
-    /// Tells signaling when the box gets shorter of time, or less short.
+    /// Tells signaling when the box gets shorter of time or hotter, or less so.
     fn look_at_pressure(&mut self, pressure: Pressure) {
         if std::mem::replace(&mut self.pressure, pressure) != pressure {
-            tracing::info!(?pressure, "requests of browsers wait");
+            tracing::info!(?pressure, "the pressure on the box has changed");
             let input = Input::Pressure(pressure);
             self.signaling.handle_input(input, clock::now());
         }

@@ -141,6 +141,14 @@ fn box_families(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
             )
         },
     ];
+    let celsius = sources.temperature.celsius();
+    if let Some(celsius) = celsius.and_then(|celsius| u64::try_from(celsius).ok()) {
+        families.push(gauge(
+            "temperature_celsius",
+            "How hot the board is.",
+            celsius,
+        ));
+    }
     if let Some(snapshot) = &snapshot.signaling {
         families.push(gauge(
             "ims_ports_left",

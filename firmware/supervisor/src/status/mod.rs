@@ -23,6 +23,7 @@ use transport::counters::{AccessCounters, ImsCounters};
 use transport::rtp;
 
 use crate::health::Health;
+use crate::heat::Temperature;
 use crate::media_task::Request;
 use crate::records::Recorder;
 use crate::signaling_task::{self, Control};
@@ -39,6 +40,7 @@ pub(crate) struct Sources {
     pub(crate) ims: Arc<ImsCounters>,
     pub(crate) recorder: Recorder,
     pub(crate) store: Store,
+    pub(crate) temperature: Temperature,
     pub(crate) started_at: Instant,
 }
 
