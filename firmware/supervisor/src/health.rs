@@ -1,13 +1,18 @@
 //! Whether every service is alive, judged by its pulse: the count of turns that its own
 //! loop finished. A service that stands still makes the box unready and leaves the
-//! watchdog hungry, so that systemd starts the box anew.
+//! watchdog hungry, so that systemd starts the box anew; before that happens it is named in
+//! a file, so that `gatehouse cause` can say later what it was.
+//!
+//! The judge is a thread of its own: he sees when the tasks' threads are blocked as well.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use transport::pulse::Pulse;
 
 use crate::notify;
+use crate::silent::Silent;
 
 /// The pulses of all services, and what is said of the whole box.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +30,7 @@ struct State {
 struct Service {
     name: String,
     pulse: Pulse,
+    longest_silence: Duration,
     beats: u64,
     changed_at: Instant,
 }
@@ -64,12 +70,23 @@ pub(crate) struct Verdict {
 }
 
 impl Health {
-    /// A pulse for a service, watched from now on.
+    /// A pulse for a service whose loop turns each second, watched from now on.
     pub(crate) fn watch(&self, name: impl Into<String>) -> Pulse {
+        self.watch_for(name, LONGEST_SILENCE)
+    }
+
+    /// A pulse for a service that waits for a disk, which may be slow for a while.
+    pub(crate) fn watch_at_disk(&self, name: impl Into<String>) -> Pulse {
+        self.watch_for(name, LONGEST_SILENCE_AT_DISK)
+    }
+
+    /// A pulse for a service that may be silent for so long.
+    pub(crate) fn watch_for(&self, name: impl Into<String>, longest_silence: Duration) -> Pulse {
         let pulse = Pulse::default();
         self.state().services.push(Service {
             name: name.into(),
             pulse: pulse.clone(),
+            longest_silence,
             beats: 0,
             changed_at: Instant::now(),
         });
@@ -83,9 +100,17 @@ impl Health {
         condition
     }
 
-    /// All services were started.
+    /// All services were started. What they were silent for until now is forgiven.
     pub(crate) fn started(&self) {
         self.state().started = true;
+        self.forgive(Instant::now());
+    }
+
+    /// Counts every silence from now on.
+    fn forgive(&self, now: Instant) {
+        for service in &mut self.state().services {
+            service.changed_at = now;
+        }
     }
 
     /// The box takes no new calls.
@@ -104,7 +129,7 @@ impl Health {
                 service.changed_at = now;
             }
             let silent = now.saturating_duration_since(service.changed_at);
-            if silent > LONGEST_SILENCE {
+            if silent > service.longest_silence {
                 let seconds = silent.as_secs();
                 verdict
                     .dead
@@ -123,31 +148,17 @@ impl Health {
         verdict
     }
 
-    /// Judges again and again, and pets the watchdog while all services live.
-    pub(crate) async fn run(self) {
-        let period = notify::watchdog_interval().map_or(LONGEST_PERIOD, |interval| {
-            (interval / 3).min(LONGEST_PERIOD)
-        });
-        let mut last = Verdict::default();
-        loop {
-            tokio::time::sleep(period).await;
-            let verdict = self.verdict(Instant::now());
-            if verdict.dead.is_empty() {
-                notify::pet_watchdog();
-            }
-            if verdict.dead != last.dead {
-                for reason in &verdict.dead {
-                    tracing::error!(reason, "a service stands still");
-                }
-            }
-            if verdict != last {
-                match verdict.unready.first() {
-                    Some(reason) => notify::status(reason),
-                    None => notify::status("running"),
-                }
-                last = verdict;
-            }
-        }
+    /// Starts the thread that judges again and again, and pets the watchdog while all
+    /// services live. Those that do not are named in a file of this folder.
+    pub(crate) fn start_judging(&self, folder: Option<PathBuf>) -> std::io::Result<()> {
+        let judge = Judge {
+            health: self.clone(),
+            silent: Silent::new(folder),
+            last: Verdict::default(),
+            looked_at: Instant::now(),
+        };
+        let thread = std::thread::Builder::new().name("health".to_owned());
+        thread.spawn(move || judge.run()).map(drop)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -155,12 +166,64 @@ impl Health {
     }
 }
 
+/// Who says what the pulses mean.
+struct Judge {
+    health: Health,
+    silent: Silent,
+    last: Verdict,
+    looked_at: Instant,
+}
+
+impl Judge {
+    fn run(mut self) {
+        let period = notify::watchdog_interval().map_or(LONGEST_PERIOD, |interval| {
+            board_core::watchdog::period(interval).min(LONGEST_PERIOD)
+        });
+        loop {
+            std::thread::sleep(period);
+            self.look(Instant::now());
+        }
+    }
+
+    fn look(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.looked_at) > LONGEST_SILENCE {
+            // The whole process stood still, or the whole machine: it was nobody's fault.
+            self.health.forgive(now);
+        }
+        self.looked_at = now;
+        let verdict = self.health.verdict(now);
+        if verdict.dead.is_empty() {
+            notify::pet_watchdog();
+        }
+        let is_news = |reason: &&String| {
+            let name = reason.split(':').next();
+            self.last.dead.iter().all(|it| it.split(':').next() != name)
+        };
+        for reason in verdict.dead.iter().filter(is_news) {
+            tracing::error!(reason, "a service stands still");
+        }
+        if verdict == self.last {
+            return;
+        }
+        self.silent.name(&verdict.dead);
+        match verdict.unready.first() {
+            Some(reason) => notify::status(reason),
+            None => notify::status("running"),
+        }
+        self.last = verdict;
+    }
+}
+
 /// Loops turn at least once a second.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+/// Cheap flash memory tidies up for seconds when it is full.
+const LONGEST_SILENCE_AT_DISK: Duration = Duration::from_secs(30);
 const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -178,6 +241,45 @@ mod tests {
         assert_eq!(verdict.dead, ["signaling: no pulse for 7 s"]);
         signaling.beat();
         assert_eq!(health.verdict(at(8)), Verdict::default());
+    }
+
+    #[test]
+    fn a_service_at_a_slow_disk_has_more_patience_and_not_for_ever() {
+        let health = Health::default();
+        health.watch_at_disk("store");
+        health.started();
+        let start = Instant::now();
+        let at = |seconds| health.verdict(start + Duration::from_secs(seconds));
+        assert_eq!(at(29), Verdict::default());
+        assert_eq!(at(40).dead.len(), 1);
+    }
+
+    #[test]
+    fn the_silent_are_named_in_a_file_until_they_beat_and_a_pause_of_all_is_forgiven() {
+        let folder = std::env::temp_dir().join(format!("gatehouse-judge-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let health = Health::default();
+        let pulse = health.watch("signaling");
+        health.started();
+        let start = Instant::now();
+        let mut judge = Judge {
+            health,
+            silent: Silent::new(Some(folder.clone())),
+            last: Verdict::default(),
+            looked_at: start,
+        };
+        for second in 1..8 {
+            judge.look(start + Duration::from_secs(second));
+        }
+        let named = crate::silent::read(&folder);
+        assert!(named[0].starts_with("signaling: no pulse for"), "{named:?}");
+        pulse.beat();
+        judge.look(start + Duration::from_secs(8));
+        assert_eq!(crate::silent::read(&folder), [""; 0]);
+        // A machine that was suspended: nobody is to blame.
+        judge.look(start + Duration::from_secs(600));
+        assert_eq!(judge.last.dead, [""; 0]);
+        let _ = std::fs::remove_dir_all(folder);
     }
 
     #[test]

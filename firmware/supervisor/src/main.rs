@@ -1,6 +1,7 @@
 //! `gatehouse`, the WebRTC-to-IMS gateway: reads its configuration, builds everything,
 //! runs, and leaves cleanly.
 
+mod causes;
 mod config;
 mod crash;
 mod credentials;
@@ -20,6 +21,7 @@ mod panel;
 mod records;
 mod run;
 mod signaling_task;
+mod silent;
 mod status;
 mod store;
 mod supervisor;
@@ -53,6 +55,8 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Keeps why the box and its programs ended; called by systemd.
+    Cause(causes::Arguments),
     /// Drives the lamps and the button of the box's front panel.
     Panel(panel::Arguments),
     /// Says what is wrong with a configuration.
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         Verb::Media { config } => {
             load(&config).and_then(|config| media_plane::to_completion(&config))
         }
+        Verb::Cause(arguments) => causes::run(&arguments),
         Verb::Panel(arguments) => panel::run(arguments),
         #[cfg(feature = "lab")]
         Verb::Demo(arguments) => demo::run(arguments),

@@ -49,6 +49,8 @@ struct State<'a> {
     /// Questions for figures that wait for their answer.
     questions: BTreeMap<u64, oneshot::Sender<Figures>>,
     asked: u64,
+    /// Since when a question waits for any word of the plane.
+    waits_since: Option<Instant>,
     /// Words that wait until the plane reads on.
     unsaid: VecDeque<ToMedia>,
     /// Replies that wait until signaling reads on.
@@ -64,6 +66,7 @@ pub(crate) async fn run(link: Arc<MediaLink>) -> anyhow::Result<()> {
         life: None,
         questions: BTreeMap::new(),
         asked: 0,
+        waits_since: None,
         unsaid: VecDeque::new(),
         untold: VecDeque::new(),
     };
@@ -71,6 +74,7 @@ pub(crate) async fn run(link: Arc<MediaLink>) -> anyhow::Result<()> {
     let mut said = None;
     let mut away_since = Instant::now();
     loop {
+        link.pulse.beat();
         match greet(&link).await {
             Ok((plane, life)) => {
                 tracing::info!(socket = %link.socket.display(), "media plane connected");
@@ -154,12 +158,38 @@ impl State<'_> {
             self.lose_all();
         }
         self.unsaid.push_back(ToMedia::Command(Command::Audit));
+        self.waits_since = None;
+    }
+
+    /// Asks a plane that is quiet for its figures, through the queue of its own work; one that
+    /// says nothing for a while stands still.
+    fn probe(&mut self, now: Instant) {
+        match self.waits_since {
+            None => {
+                self.asked += 1;
+                self.unsaid.push_back(ToMedia::Count { id: self.asked });
+                self.waits_since = Some(now);
+            }
+            Some(since) if now.saturating_duration_since(since) > PATIENCE_WITH_QUIET => {
+                if self.link.condition.reason().is_none() {
+                    tracing::error!("the media plane stands still");
+                }
+                self.link.condition.set("the media plane stands still");
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Whatever the plane says, it lives.
+    fn lives(&mut self) {
+        self.waits_since = None;
+        self.link.condition.clear();
     }
 
     /// Carries words until the connection or signaling is gone.
     async fn serve(&mut self, mut plane: Plane, requests: &mut mpsc::Receiver<Request>) -> Then {
+        let mut next_probe = Instant::now() + Pulse::LONGEST_TURN;
         loop {
-            let turn = Instant::now() + Pulse::LONGEST_TURN;
             tokio::select! {
                 request = requests.recv(), if self.unsaid.is_empty() => match request {
                     None => return Then::Over,
@@ -181,7 +211,10 @@ impl State<'_> {
                         permit.send(reply);
                     }
                 }
-                () = sleep_until(turn.into()) => {}
+                () = sleep_until(next_probe.into()) => {
+                    self.probe(Instant::now());
+                    next_probe = Instant::now() + Pulse::LONGEST_TURN;
+                }
             }
             self.link.pulse.beat();
         }
@@ -201,7 +234,10 @@ impl State<'_> {
                         permit.send(reply);
                     }
                 }
-                () = sleep_until(until.into()) => return Then::GoOn,
+                () = sleep_until(until.into()) => {
+                    self.link.pulse.beat();
+                    return Then::GoOn;
+                }
             }
             self.link.pulse.beat();
         }
@@ -257,6 +293,7 @@ impl State<'_> {
     }
 
     fn hear(&mut self, word: FromMedia) {
+        self.lives();
         match word {
             FromMedia::Reply(reply) => {
                 match &reply {
@@ -296,6 +333,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a plane may be out of reach before its sessions count as lost.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may say nothing to a question before it counts as standing still.
+const PATIENCE_WITH_QUIET: Duration = Duration::from_secs(3);
 /// Whoever asks for figures gives up after a while.
 const QUESTIONS: usize = 16;
 

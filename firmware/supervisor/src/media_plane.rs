@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::media_task::{self, MediaTask, Request};
 use crate::run::{QUEUED_IQ, Signals, Wish, fresh_seed, ims_address, look_at_file_limit, workers};
+use crate::silent::run_folder;
 use crate::supervisor::keep_running;
 use crate::{crash, memory, notify};
 
@@ -78,13 +79,12 @@ async fn run(config: &Config) -> anyhow::Result<()> {
             server.run(listener).await
         }
     }));
-    services.spawn(keep_running("memory", memory::give_back));
-    let judge = health.clone();
-    services.spawn(async move {
-        judge.run().await;
-        Ok(())
-    });
+    let pulse = health.watch_for("memory", memory::LONGEST_SILENCE);
+    services.spawn(keep_running("memory", move || {
+        memory::give_back(pulse.clone())
+    }));
     health.started();
+    health.start_judging(run_folder())?;
     notify::ready("running");
     tracing::info!(socket = %config.media.socket.display(), "media plane up");
     tokio::select! {

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use transport::pulse::Pulse;
+
 /// Looks now and then whether much was freed, and gives it back.
-pub(crate) async fn give_back() -> anyhow::Result<()> {
+pub(crate) async fn give_back(pulse: Pulse) -> anyhow::Result<()> {
     let mut surplus = Surplus::default();
     loop {
         tokio::time::sleep(PERIOD).await;
+        pulse.beat();
         // Both calls take the allocator's locks for up to milliseconds: not on a task's thread.
         surplus = tokio::task::spawn_blocking(move || {
             if surplus.is_worth_it(allocator::free_bytes()) {
@@ -39,6 +42,8 @@ impl Surplus {
 }
 
 const PERIOD: Duration = Duration::from_secs(5);
+/// A turn that takes longer than this will not end.
+pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(20);
 /// Bytes.
 const WORTHWHILE: usize = 2 << 20;
 

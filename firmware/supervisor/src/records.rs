@@ -7,13 +7,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use iq::{DirectionReport, Leg, LegReport, SrtpProfile};
 use serde::Serialize;
 use signaling::event::CallRecord;
+use transport::pulse::Pulse;
+
+use crate::health::Health;
 
 /// Takes records, never waiting.
 #[derive(Clone)]
@@ -37,16 +40,17 @@ pub(crate) struct Settings {
 
 impl Recorder {
     /// Starts the writer; `None` writes nothing.
-    pub(crate) fn start(settings: Option<Settings>) -> io::Result<Self> {
+    pub(crate) fn start(settings: Option<Settings>, health: &Health) -> io::Result<Self> {
         let lost = Arc::new(AtomicU64::new(0));
         let queue = match settings {
             None => None,
             Some(settings) => {
                 let (queue, records) = sync_channel(QUEUED_RECORDS);
                 let mut writer = Writer::new(settings, Arc::clone(&lost));
+                let pulse = health.watch_at_disk("records");
                 std::thread::Builder::new()
                     .name("records".to_owned())
-                    .spawn(move || writer.run(&records))?;
+                    .spawn(move || writer.run(&records, &pulse))?;
                 Some(queue)
             }
         };
@@ -87,9 +91,14 @@ impl Writer {
         }
     }
 
-    fn run(&mut self, records: &Receiver<CallRecord>) {
-        while let Ok(record) = records.recv() {
-            self.take(&record);
+    fn run(&mut self, records: &Receiver<CallRecord>, pulse: &Pulse) {
+        loop {
+            match records.recv_timeout(Pulse::LONGEST_TURN) {
+                Ok(record) => self.take(&record),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            pulse.beat();
         }
     }
 

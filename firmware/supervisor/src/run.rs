@@ -25,6 +25,7 @@ use crate::notify;
 use crate::signaling_task::{self, Control, SignalingTask};
 use crate::status::{self, Sources};
 use crate::store::Store;
+use crate::silent::run_folder;
 use crate::supervisor::keep_running;
 
 mod addresses;
@@ -145,6 +146,7 @@ async fn run(
     let (idle, store) = (Arc::clone(&built.idle), built.store.clone());
     let mut services = built.start();
     health.started();
+    health.start_judging(run_folder())?;
     notify::ready("running");
     tracing::info!(listening = ?started.access, "up");
     up(&started);
@@ -277,8 +279,8 @@ impl Built {
         let (controls_in, controls) = mpsc::channel(QUEUED_CONTROLS);
         let (authenticated_in, authenticated) = mpsc::channel(QUEUED_CONTROLS);
         let (access_counters, ims_counters) = (Arc::default(), Arc::default());
-        let recorder = recorder(config)?;
-        let (store, kept) = Store::start(&config.state.folder)?;
+        let recorder = recorder(config, &health)?;
+        let (store, kept) = Store::start(&config.state.folder, &health)?;
         let idle = Arc::new(Notify::new());
         let temperature = Temperature::default();
 
@@ -300,7 +302,7 @@ impl Built {
             controls: Mutex::new(controls),
             media: media_in.clone(),
             recorder: recorder.clone(),
-            credentials: credentials(config, authenticated_in)?,
+            credentials: credentials(config, authenticated_in, &health)?,
             authenticated: Mutex::new(authenticated),
             store: store.clone(),
             kept: Mutex::new(kept),
@@ -388,14 +390,14 @@ impl Built {
             keep_running("heat", look).await?;
             std::future::pending().await
         });
+        let pulse = self.health.watch("status");
         services.spawn(keep_running("status", move || {
-            status::run(listen, Arc::clone(&sources))
+            status::run(listen, Arc::clone(&sources), pulse.clone())
         }));
-        services.spawn(keep_running("memory", memory::give_back));
-        services.spawn(async move {
-            self.health.run().await;
-            Ok(())
-        });
+        let pulse = self.health.watch_for("memory", memory::LONGEST_SILENCE);
+        services.spawn(keep_running("memory", move || {
+            memory::give_back(pulse.clone())
+        }));
         services
     }
 }

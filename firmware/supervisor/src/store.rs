@@ -19,6 +19,9 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 use signaling::{Input, RecordKey, RecordKind, WriteId};
 use tokio::sync::{mpsc, oneshot};
+use transport::pulse::Pulse;
+
+use crate::health::Health;
 
 /// Takes wishes to write, never waiting.
 #[derive(Clone)]
@@ -51,17 +54,21 @@ enum Task {
 impl Store {
     /// Opens the file, or goes on without, and starts the writer. What signaling is to
     /// hear comes out of the channel.
-    pub(crate) fn start(folder: &Path) -> io::Result<(Self, mpsc::Receiver<Input>)> {
+    pub(crate) fn start(
+        folder: &Path,
+        health: &Health,
+    ) -> io::Result<(Self, mpsc::Receiver<Input>)> {
         let (queue, tasks) = sync_channel(QUEUED);
         let (news, heard) = mpsc::channel(QUEUED);
         let state = Arc::new(State::default());
         let path = folder.join("state.redb");
         let shared = Arc::clone(&state);
+        let pulse = health.watch_at_disk("store");
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
                 let file = File::new(path, shared);
-                Writer { file, news }.run(&tasks);
+                Writer { file, news }.run(&tasks, &pulse);
             })?;
         Ok((Store { queue, state }, heard))
     }
@@ -123,10 +130,10 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, tasks: &Receiver<Task>) {
+    fn run(mut self, tasks: &Receiver<Task>, pulse: &Pulse) {
         let mut batch = Vec::new();
         loop {
-            match tasks.recv_timeout(RETRY) {
+            match tasks.recv_timeout(Pulse::LONGEST_TURN) {
                 Ok(task) => batch.push(task),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -150,6 +157,7 @@ impl Writer {
             if !self.write(&mut writes) {
                 return;
             }
+            pulse.beat();
         }
     }
 

@@ -1,15 +1,17 @@
 //! The store at work: a thread that answers signaling's questions one after the other, and
 //! writes to the disk while nobody waits for it.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 
 use signaling::Input;
 use signaling::auth::digest::Question;
 use signaling::auth::{AuthenticationFailure, AuthenticationId};
 use signaling::identity::PrivateIdentity;
 use tokio::sync::mpsc;
+use transport::pulse::Pulse;
 
 use super::Store;
+use crate::health::Health;
 
 /// Where questions go.
 pub(crate) struct Service {
@@ -27,14 +29,16 @@ impl Service {
     pub(crate) fn start(
         store: Option<Store>,
         answers: mpsc::Sender<Input>,
+        health: &Health,
     ) -> std::io::Result<Self> {
         let Some(store) = store else {
             return Ok(Service { questions: None });
         };
         let (questions, asked) = sync_channel(QUEUED);
+        let pulse = health.watch_at_disk("credentials");
         std::thread::Builder::new()
             .name("credentials".to_owned())
-            .spawn(move || work(&store, &asked, &answers))?;
+            .spawn(move || work(&store, &asked, &answers, &pulse))?;
         Ok(Service {
             questions: Some(questions),
         })
@@ -62,18 +66,29 @@ impl Service {
     }
 }
 
-fn work(store: &Store, asked: &Receiver<Asked>, answers: &mpsc::Sender<Input>) {
-    for Asked { id, user, question } in asked {
-        let answer = store.answer(&user, &question).unwrap_or_else(|error| {
-            tracing::error!(%error, "a user's credentials cannot be used");
-            Err(AuthenticationFailure::Unavailable)
-        });
-        let answer = answer.map(Box::new);
-        let input = Input::Authenticated { id, answer };
-        if answers.blocking_send(input).is_err() {
-            return;
+fn work(store: &Store, asked: &Receiver<Asked>, answers: &mpsc::Sender<Input>, pulse: &Pulse) {
+    loop {
+        match asked.recv_timeout(Pulse::LONGEST_TURN) {
+            Ok(asked) => {
+                if answers.blocking_send(answer(store, asked)).is_err() {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+        pulse.beat();
     }
+}
+
+fn answer(store: &Store, asked: Asked) -> Input {
+    let Asked { id, user, question } = asked;
+    let answer = store.answer(&user, &question).unwrap_or_else(|error| {
+        tracing::error!(%error, "a user's credentials cannot be used");
+        Err(AuthenticationFailure::Unavailable)
+    });
+    let answer = answer.map(Box::new);
+    Input::Authenticated { id, answer }
 }
 
 /// Questions that may wait: a storm of registrations asks two for each.

@@ -295,8 +295,9 @@ fn a_derived_password_is_an_hmac_that_the_operator_can_compute_too() {
 fn the_service_answers_beside_signaling_and_at_once_when_it_cannot() {
     let site = Site::new("service");
     site.store().put(&alice(), password("x")).expect("room");
+    let health = crate::health::Health::default();
     let (answers_in, mut answers) = tokio::sync::mpsc::channel(1);
-    let service = Service::start(Some(site.store()), answers_in.clone()).expect("a thread");
+    let service = Service::start(Some(site.store()), answers_in.clone(), &health).expect("a thread");
     let id = AuthenticationId(7);
     let asked = || Box::new(question(MD5));
     assert!(service.ask(id, alice(), asked()).is_none());
@@ -308,7 +309,7 @@ fn the_service_answers_beside_signaling_and_at_once_when_it_cannot() {
             answer: Ok(_)
         }
     ));
-    let closed = Service::start(None, answers_in).expect("no thread");
+    let closed = Service::start(None, answers_in, &health).expect("no thread");
     let failure = match closed.ask(id, alice(), asked()) {
         Some(Input::Authenticated { answer, .. }) => answer.err(),
         other => panic!("{other:?}"),

@@ -30,6 +30,7 @@ use crate::records::{self, Recorder};
 pub(super) fn credentials(
     config: &Config,
     answers: mpsc::Sender<signaling::Input>,
+    health: &Health,
 ) -> anyhow::Result<Service> {
     let settings = &config.credentials;
     let signaling = config.signaling();
@@ -49,7 +50,7 @@ pub(super) fn credentials(
         Err(StoreError::NoKey(_)) if !is_used => None,
         Err(error) => return Err(error).context("[credentials]"),
     };
-    Ok(Service::start(store, answers)?)
+    Ok(Service::start(store, answers, health)?)
 }
 
 pub(super) fn access_settings(
@@ -256,7 +257,7 @@ pub(crate) fn workers(
     Ok(settings.collect())
 }
 
-pub(super) fn recorder(config: &Config) -> anyhow::Result<Recorder> {
+pub(super) fn recorder(config: &Config, health: &Health) -> anyhow::Result<Recorder> {
     let settings = config.records.enabled.then(|| records::Settings {
         file: config.records.path(&config.state),
         max_size: u64::from(config.records.max_megabytes) * 1024 * 1024,
@@ -266,7 +267,7 @@ pub(super) fn recorder(config: &Config) -> anyhow::Result<Recorder> {
             fresh_seed()
         }),
     });
-    Ok(Recorder::start(settings)?)
+    Ok(Recorder::start(settings, health)?)
 }
 
 #[cfg(test)]

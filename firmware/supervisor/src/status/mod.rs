@@ -1,6 +1,7 @@
 //! The technician's listener, on an address of its own: /livez, /readyz, /metrics, and
 //! `DELETE /registrations/{identity}`, which ends every registration of a user.
 
+mod listener;
 mod metrics;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use transport::counters::{AccessCounters, ImsCounters};
+use transport::pulse::Pulse;
 use transport::rtp;
 
 use crate::health::Health;
@@ -28,6 +30,7 @@ use crate::media_task::Request;
 use crate::records::Recorder;
 use crate::signaling_task::{self, Control};
 use crate::store::Store;
+use listener::Beating;
 
 /// Where the figures come from.
 pub(crate) struct Sources {
@@ -51,7 +54,11 @@ pub(crate) struct Snapshot {
 }
 
 /// Serves until it is dropped.
-pub(crate) async fn run(listen: SocketAddr, sources: Arc<Sources>) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    listen: SocketAddr,
+    sources: Arc<Sources>,
+    pulse: Pulse,
+) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("[management] listen: {listen}"))?;
@@ -61,7 +68,7 @@ pub(crate) async fn run(listen: SocketAddr, sources: Arc<Sources>) -> anyhow::Re
         .route("/metrics", get(metrics))
         .route("/registrations/{identity}", delete(end_registrations))
         .with_state(sources);
-    axum::serve(listener, router).await?;
+    axum::serve(Beating { listener, pulse }, router).await?;
     Ok(())
 }
 

@@ -53,7 +53,7 @@ async fn keep(store: &Store, news: &mut mpsc::Receiver<Input>, key: RecordKey, i
 #[tokio::test]
 async fn what_is_told_safe_is_there_after_the_process_was_killed() {
     let folder = Folder::new("kept");
-    let (store, mut news) = Store::start(&folder.0).unwrap();
+    let (store, mut news) = Store::start(&folder.0, &Health::default()).unwrap();
     let call = key(RecordKind::Call, "5-1");
     keep(&store, &mut news, alice(), value("registered")).await;
     keep(&store, &mut news, call.clone(), value("up")).await;
@@ -65,7 +65,7 @@ async fn what_is_told_safe_is_there_after_the_process_was_killed() {
     // The file as a kill finds it: open, and not closed in order.
     let killed = Folder::new("killed");
     fs::copy(folder.file(), killed.file()).unwrap();
-    let (store, _news) = Store::start(&killed.0).unwrap();
+    let (store, _news) = Store::start(&killed.0, &Health::default()).unwrap();
     let records = store.read_all().await;
     let is = Bytes::from_static;
     assert_eq!(records, [(alice(), is(b"refreshed")), (call, is(b"up"))]);
@@ -78,7 +78,7 @@ async fn a_damaged_file_is_put_aside_and_the_box_starts() {
     for (name, damage) in [("text", &b"this is no database"[..]), ("empty", b"")] {
         let folder = Folder::new(name);
         fs::write(folder.file(), damage).unwrap();
-        let (store, mut news) = Store::start(&folder.0).unwrap();
+        let (store, mut news) = Store::start(&folder.0, &Health::default()).unwrap();
         assert_eq!(store.read_all().await, []);
         keep(&store, &mut news, alice(), value("registered")).await;
         assert!(store.is_open());
@@ -89,7 +89,7 @@ async fn a_damaged_file_is_put_aside_and_the_box_starts() {
 #[tokio::test]
 async fn a_file_with_any_part_overwritten_never_stops_the_box() {
     let folder = Folder::new("scribble");
-    let (store, mut news) = Store::start(&folder.0).unwrap();
+    let (store, mut news) = Store::start(&folder.0, &Health::default()).unwrap();
     for id in 0..50 {
         let key = key(RecordKind::Registration, &id.to_string());
         keep(&store, &mut news, key, value("registered")).await;
@@ -101,7 +101,7 @@ async fn a_file_with_any_part_overwritten_never_stops_the_box() {
         let end = bytes.len().min(at + 4096);
         bytes[at..end].fill(0x5a);
         fs::write(damaged.file(), bytes).unwrap();
-        let (store, mut news) = Store::start(&damaged.0).unwrap();
+        let (store, mut news) = Store::start(&damaged.0, &Health::default()).unwrap();
         store.read_all().await;
         keep(&store, &mut news, alice(), value("registered")).await;
     }
@@ -111,7 +111,7 @@ async fn a_file_with_any_part_overwritten_never_stops_the_box() {
 async fn without_a_place_to_write_everybody_is_answered_and_it_is_said() {
     let folder = Folder::new("nowhere");
     fs::write(folder.0.join("file"), "").unwrap();
-    let (store, mut news) = Store::start(&folder.0.join("file/state")).unwrap();
+    let (store, mut news) = Store::start(&folder.0.join("file/state"), &Health::default()).unwrap();
     keep(&store, &mut news, alice(), value("registered")).await;
     assert_eq!(store.read_all().await, []);
     assert!(!store.is_open() && store.failures() > 0);
