@@ -43,9 +43,13 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let page = Page {
         settings: page_settings(&core.users),
     };
-    run::to_completion(config, page, run::Wish::Leave, |started| {
-        greet(started, &core.users)
-    })
+    run::to_completion(
+        config,
+        page,
+        run::Wish::Leave,
+        run::Patience::None,
+        |started| greet(started, &core.users),
+    )
 }
 
 /// What the rest must know of the core that runs.

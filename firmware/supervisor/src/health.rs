@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use board_core::condition::Phase;
 use transport::pulse::Pulse;
 
 use crate::notify;
@@ -80,11 +81,17 @@ impl Health {
         self.watch_for(name, LONGEST_SILENCE_AT_DISK)
     }
 
-    /// A pulse for a service that may be silent for so long.
+    /// A pulse for a service that may be silent for so long. One that was started anew
+    /// keeps its pulse.
     pub(crate) fn watch_for(&self, name: impl Into<String>, longest_silence: Duration) -> Pulse {
+        let name = name.into();
+        let mut state = self.state();
+        if let Some(service) = state.services.iter().find(|it| it.name == name) {
+            return service.pulse.clone();
+        }
         let pulse = Pulse::default();
-        self.state().services.push(Service {
-            name: name.into(),
+        state.services.push(Service {
+            name,
             pulse: pulse.clone(),
             longest_silence,
             beats: 0,
@@ -110,6 +117,16 @@ impl Health {
     fn forgive(&self, now: Instant) {
         for service in &mut self.state().services {
             service.changed_at = now;
+        }
+    }
+
+    /// Where the box is in its life.
+    pub(crate) fn phase(&self) -> Phase {
+        let state = self.state();
+        match (state.draining, state.started) {
+            (true, _) => Phase::Stopping,
+            (false, true) => Phase::Running,
+            (false, false) => Phase::Starting,
         }
     }
 

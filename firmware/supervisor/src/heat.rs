@@ -9,7 +9,7 @@ use board::thermal::{ThermalZone, Thermometer};
 use board_core::thermal::{Heat, MilliCelsius, Thermal};
 use signaling::guard::Pressure;
 
-use crate::health::Condition;
+use crate::health::{Condition, Health};
 
 /// What the thermometer says, for everybody who wants to know.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,11 @@ impl Temperature {
 
 /// Looks again and again how hot the board is. Ends at once on a machine that is none of the
 /// known boards or has no thermometer.
-pub(crate) async fn run(temperature: Temperature, condition: Condition) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    temperature: Temperature,
+    condition: Condition,
+    health: Health,
+) -> anyhow::Result<()> {
     let root = Path::new("/");
     let at = board::identify(root).ok();
     let Some(at) = at.and_then(|board| board.thermometer.as_ref()) else {
@@ -67,8 +71,10 @@ pub(crate) async fn run(temperature: Temperature, condition: Condition) -> anyho
     };
     let mut watch = Watch::new(Thermal::new(at.limits), temperature, condition);
     let start = Instant::now();
+    let pulse = health.watch_for("heat", LONGEST_SILENCE);
     loop {
         watch.look(&mut zone, start.elapsed());
+        pulse.beat();
         tokio::time::sleep(PERIOD).await;
     }
 }
@@ -130,6 +136,8 @@ impl Watch {
 }
 
 const PERIOD: Duration = Duration::from_secs(2);
+/// A thermometer on a slow bus may take its time.
+const LONGEST_SILENCE: Duration = Duration::from_secs(20);
 /// A driver may come up later than the gateway.
 const BLIND_AT_START: Duration = Duration::from_secs(60);
 

@@ -25,6 +25,8 @@ mod silent;
 mod status;
 mod store;
 mod supervisor;
+mod surroundings;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +50,10 @@ enum Verb {
         /// Its configuration.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Waits for a usable configuration and for a network, and says so on the front panel
+        /// and the page, instead of ending.
+        #[arg(long)]
+        wait: bool,
     },
     /// Runs the media plane by itself, for a gateway with `[media] apart = true`.
     Media {
@@ -81,9 +87,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Verb::CheckConfig { file } => load(&file).map(|_| println!("{}: good", file.display())),
-        Verb::Run { config } => load(&config).and_then(|config| {
-            run::to_completion(config, run::Page::default(), run::Wish::Reload, |_| {})
-        }),
+        Verb::Run { config, wait } => run(&config, wait),
         Verb::Credentials(verb) => {
             crash::keep_secrets();
             credentials::run(verb)
@@ -102,6 +106,18 @@ fn main() -> ExitCode {
             eprintln!("gatehouse: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(file: &Path, wait: bool) -> anyhow::Result<()> {
+    let (page, hang_up) = (run::Page::default(), run::Wish::Reload);
+    if !wait {
+        let config = load(file)?;
+        return run::to_completion(config, page, hang_up, run::Patience::None, |_| {});
+    }
+    match Config::load(file) {
+        Ok(config) => run::to_completion(config, page, hang_up, run::Patience::Waits, |_| {}),
+        Err(faults) => waiting::for_setup(file, &faults),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Wires everything together, in order, and takes it apart again.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
@@ -10,30 +11,35 @@ use serde_json::{Map, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
+use transport::counters::AccessCounters;
 use transport::rtp;
 use transport::tls::Certificates;
 use transport::websocket::{self, Access};
 
+use crate::causes;
 use crate::config::Config;
 use crate::crash;
-use crate::health::Health;
+use crate::health::{Condition, Health};
 use crate::heat::{self, Temperature};
 use crate::media_link::{self, MediaLink};
 use crate::media_task::{self, MediaTask};
 use crate::memory;
 use crate::notify;
 use crate::signaling_task::{self, Control, SignalingTask};
-use crate::status::{self, Sources};
-use crate::store::Store;
 use crate::silent::run_folder;
+use crate::status::{self, About, Sources};
+use crate::store::Store;
 use crate::supervisor::keep_running;
+use crate::surroundings::names::{self, Names};
+use crate::surroundings::{self, Needs, Outlook, Surroundings, Teller};
+use crate::waiting;
 
 mod addresses;
 mod settings;
 
 #[cfg(feature = "lab")]
 pub(crate) use addresses::default_address;
-pub(crate) use addresses::ims_address;
+pub(crate) use addresses::{ims_address, ims_addresses};
 pub(crate) use settings::workers;
 use settings::{
     access_settings, credentials, endpoint_settings, providers, recorder, signaling_settings,
@@ -59,6 +65,7 @@ pub(crate) fn to_completion(
     config: Config,
     page: Page,
     hang_up: Wish,
+    patience: Patience,
     up: impl FnOnce(&Started),
 ) -> anyhow::Result<()> {
     crate::log::start(&config.log)?;
@@ -72,8 +79,17 @@ pub(crate) fn to_completion(
         .build()?
         .block_on(async {
             let ending = Signals::new(hang_up)?;
-            run(config, page, up, ending).await
+            run(config, page, patience, up, ending).await
         })
+}
+
+/// What a gateway does that cannot start yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It ends, and says why.
+    None,
+    /// It waits for a configuration and a network, and says so on the front panel.
+    Waits,
 }
 
 /// What a signal asks for.
@@ -134,21 +150,31 @@ impl Signals {
 async fn run(
     config: Config,
     page: Page,
+    patience: Patience,
     up: impl FnOnce(&Started),
     mut signals: Signals,
 ) -> anyhow::Result<()> {
-    let built = Built::new(&config, page).await?;
+    let addresses = match patience {
+        Patience::None => ims_addresses(&config.networks()).await?,
+        Patience::Waits => match waiting::for_network(&config, &mut signals).await? {
+            Some(addresses) => addresses,
+            None => return Ok(()),
+        },
+    };
+    let built = Built::new(&config, page, &addresses).await?;
     let started = Started {
         access: built.access.addresses(),
     };
     let controls = built.controls.clone();
     let (health, certificates) = (built.health.clone(), built.certificates.clone());
     let (idle, store) = (Arc::clone(&built.idle), built.store.clone());
+    let causes = built.about.causes.clone();
     let mut services = built.start();
     health.started();
     health.start_judging(run_folder())?;
     notify::ready("running");
     tracing::info!(listening = ?started.access, "up");
+    tokio::task::spawn_blocking(move || say_why_it_ended(&causes));
     up(&started);
 
     loop {
@@ -178,6 +204,22 @@ async fn run(
     let _ = tokio::time::timeout(FLUSH_TIME, store.flush()).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says why the box, or one of its programs, ended last, if that was in this life of the
+/// kernel or is what began it.
+fn say_why_it_ended(folder: &Path) {
+    let boot = causes::boot_id(Path::new("/"));
+    let ends = causes::Ends::read(folder);
+    let Some(last) = ends.latest.iter().find(|end| end.boot == boot) else {
+        return;
+    };
+    let words = last.words();
+    if last.cause.is_trouble() {
+        tracing::warn!("before this start: {words}");
+    } else {
+        tracing::info!("before this start: {words}");
+    }
 }
 
 /// Lets calls end, then ends them, and signs everybody off.
@@ -249,6 +291,22 @@ impl Media {
     }
 }
 
+impl Media {
+    /// What is wrong with a plane of its own.
+    fn condition(&self) -> Option<Condition> {
+        match self {
+            Media::Here(_) => None,
+            Media::Apart(link) => Some(link.condition.clone()),
+        }
+    }
+}
+
+/// The calls that there is room for.
+fn capacity(config: &Config) -> usize {
+    let media = config.media.calls_per_worker * config.media.worker_count();
+    media.min(config.calls.count)
+}
+
 /// Everything, bound and ready to run.
 struct Built {
     access: Access,
@@ -257,7 +315,11 @@ struct Built {
     next_flow: Arc<AtomicU64>,
     signaling: Arc<SignalingTask>,
     media: Media,
-    status: (SocketAddr, Arc<Sources>),
+    management: SocketAddr,
+    about: Arc<About>,
+    access_counters: Arc<AccessCounters>,
+    surroundings: Arc<Surroundings>,
+    asked: names::Asked,
     controls: mpsc::Sender<Control>,
     certificates: Option<Arc<Certificates>>,
     idle: Arc<Notify>,
@@ -266,23 +328,21 @@ struct Built {
 }
 
 impl Built {
-    async fn new(config: &Config, page: Page) -> anyhow::Result<Self> {
+    async fn new(config: &Config, page: Page, addresses: &[IpAddr]) -> anyhow::Result<Self> {
         let health = Health::default();
         let networks = config.networks();
-        let mut addresses = Vec::new();
-        for network in &networks {
-            addresses.push(ims_address(network).await?);
-        }
         let (arrivals_in, arrivals) = mpsc::channel(QUEUED_ARRIVALS);
         let (media_in, requests) = mpsc::channel(QUEUED_IQ);
         let (replies_in, replies) = mpsc::channel(QUEUED_IQ);
         let (controls_in, controls) = mpsc::channel(QUEUED_CONTROLS);
         let (authenticated_in, authenticated) = mpsc::channel(QUEUED_CONTROLS);
-        let (access_counters, ims_counters) = (Arc::default(), Arc::default());
+        let access_counters = Arc::<AccessCounters>::default();
+        let ims_counters = Arc::default();
         let recorder = recorder(config, &health)?;
         let (store, kept) = Store::start(&config.state.folder, &health)?;
         let idle = Arc::new(Notify::new());
         let temperature = Temperature::default();
+        let changed = Arc::new(Notify::new());
 
         let media_losses = Arc::default();
         let media = Media::new(
@@ -293,8 +353,8 @@ impl Built {
             &media_losses,
         )?;
         let signaling = SignalingTask {
-            config: signaling_settings(config, &addresses)?,
-            endpoints: endpoint_settings(&networks, &addresses)?,
+            config: signaling_settings(config, addresses)?,
+            endpoints: endpoint_settings(&networks, addresses)?,
             providers: providers(config)?,
             ims_counters: Arc::clone(&ims_counters),
             arrivals: Mutex::new(arrivals),
@@ -311,6 +371,7 @@ impl Built {
             pulse: health.watch("signaling"),
             trunks: health.condition(),
             temperature: temperature.clone(),
+            changed: Arc::clone(&changed),
         };
         let (access_settings, certificates) = access_settings(config, page)?;
         let next_flow = Arc::new(AtomicU64::new(1));
@@ -321,17 +382,39 @@ impl Built {
             Arc::clone(&access_counters),
         )
         .context("[access]")?;
-        let sources = Sources {
+        let outlook = Outlook::default();
+        let surroundings = Surroundings {
+            teller: Teller::new(outlook.clone(), run_folder().as_deref()),
             health: health.clone(),
+            signaling: controls_in.clone(),
+            changed,
+            media: media.condition(),
+            store: store.clone(),
+            needs: Needs {
+                addresses: addresses.to_vec(),
+            },
+            names: Names::default(),
+            temperature: temperature.clone(),
+            capacity: capacity(config),
+            pulse: health.watch("surroundings"),
+        };
+        let sources = Sources {
             signaling: controls_in.clone(),
             media: media_in,
             media_losses,
-            access: access_counters,
+            access: Arc::clone(&access_counters),
             ims: ims_counters,
             recorder,
             store: store.clone(),
             temperature,
+        };
+        let about = About {
+            outlook,
+            health: health.clone(),
+            waits_for: std::sync::Mutex::default(),
+            causes: config.state.folder.join(causes::FOLDER),
             started_at: Instant::now(),
+            sources: Some(Arc::new(sources)),
         };
         Ok(Built {
             access,
@@ -340,7 +423,11 @@ impl Built {
             next_flow,
             signaling: Arc::new(signaling),
             media,
-            status: (config.management.listen, Arc::new(sources)),
+            management: config.management.listen,
+            about: Arc::new(about),
+            access_counters,
+            surroundings: Arc::new(surroundings),
+            asked: names::asked(&networks),
             controls: controls_in,
             certificates,
             idle,
@@ -365,7 +452,7 @@ impl Built {
             signaling_task::run(Arc::clone(&signaling))
         }));
         let pulse = self.health.watch("access");
-        let counters = Arc::clone(&self.status.1.access);
+        let counters = self.access_counters;
         let mut bound = Some(self.access);
         services.spawn(keep_running("access", move || {
             let access = bound.take().map_or_else(
@@ -382,17 +469,28 @@ impl Built {
             let pulse = pulse.clone();
             async move { Err(access?.run(pulse).await.into()) }
         }));
-        let (listen, sources) = self.status;
-        let temperature = sources.temperature.clone();
-        let is_too_hot = self.health.condition();
+        let temperature = self.surroundings.temperature.clone();
+        let (is_too_hot, health) = (self.health.condition(), self.health.clone());
         services.spawn(async move {
-            let look = || heat::run(temperature.clone(), is_too_hot.clone());
+            let look = || heat::run(temperature.clone(), is_too_hot.clone(), health.clone());
             keep_running("heat", look).await?;
             std::future::pending().await
         });
         let pulse = self.health.watch("status");
         services.spawn(keep_running("status", move || {
-            status::run(listen, Arc::clone(&sources), pulse.clone())
+            status::run(self.management, Arc::clone(&self.about), pulse.clone())
+        }));
+        let (names, pulse) = (
+            self.surroundings.names.clone(),
+            self.health.watch_for("names", names::LONGEST_SILENCE),
+        );
+        let asked = self.asked;
+        services.spawn(keep_running("names", move || {
+            names::run(asked.clone(), names.clone(), pulse.clone())
+        }));
+        let around = self.surroundings;
+        services.spawn(keep_running("surroundings", move || {
+            surroundings::run(Arc::clone(&around))
         }));
         let pulse = self.health.watch_for("memory", memory::LONGEST_SILENCE);
         services.spawn(keep_running("memory", move || {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use board_core::condition::Core;
 use bytes::Bytes;
 use iq::{Command, Refusal, Reply};
 use rand_chacha::ChaCha20Rng;
@@ -32,6 +33,7 @@ use crate::media_task::Request;
 use crate::records::Recorder;
 use crate::run::fresh_seed;
 use crate::store::Store;
+use crate::surroundings::CoreWatch;
 
 /// What the task needs, kept over its restarts.
 pub(crate) struct SignalingTask {
@@ -59,6 +61,8 @@ pub(crate) struct SignalingTask {
     /// Whether any network can be reached, as far as the box is registered there itself.
     pub(crate) trunks: Condition,
     pub(crate) temperature: Temperature,
+    /// Told when the number of calls or the core's standing changes.
+    pub(crate) changed: Arc<Notify>,
 }
 
 /// What the supervisor wants.
@@ -81,6 +85,8 @@ pub(crate) struct Snapshot {
     pub(crate) signaling: Counters,
     /// Port numbers towards the IMS that are left.
     pub(crate) ports_left: usize,
+    /// How the IMS core treats the box.
+    pub(crate) core: Core,
 }
 
 /// Runs until it is told to stop.
@@ -134,6 +140,7 @@ pub(crate) async fn run(task: Arc<SignalingTask>) -> anyhow::Result<()> {
         shell.look_at_pressure(queued.max(task.temperature.pressure()));
         shell.let_time_pass();
         shell.look_at_trunks();
+        shell.look_around();
         task.pulse.beat();
     }
 }
@@ -154,6 +161,9 @@ struct Shell<'a> {
     /// What media had no room for.
     undelivered: VecDeque<Command>,
     pressure: Pressure,
+    watch: CoreWatch,
+    /// Calls and the core's standing, as they were told last.
+    outlook: (u64, Core),
 }
 
 impl<'a> Shell<'a> {
@@ -180,6 +190,8 @@ impl<'a> Shell<'a> {
             events: EventLog::default(),
             undelivered: VecDeque::new(),
             pressure: Pressure::Calm,
+            watch: CoreWatch::default(),
+            outlook: (0, Core::Unknown),
         }
     }
 
@@ -257,6 +269,16 @@ impl<'a> Shell<'a> {
             self.task.trunks.set(reason);
         } else {
             self.task.trunks.clear();
+        }
+    }
+
+    /// Tells when the number of calls or the core's standing changes.
+    fn look_around(&mut self) {
+        let counters = self.signaling.counters();
+        let tls_failures = self.task.ims_counters.tls_failures.value();
+        let outlook = (counters.sessions, self.watch.look(counters, tls_failures));
+        if std::mem::replace(&mut self.outlook, outlook) != outlook {
+            self.task.changed.notify_one();
         }
     }
 
@@ -374,6 +396,7 @@ impl<'a> Shell<'a> {
     }
 
     fn tell(&mut self, event: &Event) {
+        self.watch.handle_event(event);
         self.events.log(event, Instant::now());
         if let Event::CallEnded(record) = event {
             self.task.recorder.record(record);
@@ -384,6 +407,7 @@ impl<'a> Shell<'a> {
         Snapshot {
             signaling: *self.signaling.counters(),
             ports_left: self.endpoints.ports_left(),
+            core: self.outlook.1,
         }
     }
 

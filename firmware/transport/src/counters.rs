@@ -113,6 +113,8 @@ iq::counters! {
         pub connections_accepted: Count,
         /// Connections that could not be made, or broke with messages pending.
         pub connections_failed: Count,
+        /// TLS handshakes with servers of the IMS that came to nothing.
+        pub tls_failures: Count,
         /// Streams that could not be framed.
         pub framing_errors: Count,
         /// Endpoints that could not be opened.

@@ -129,6 +129,7 @@ impl Task {
         match timeout(CONNECT_TIME, handshake).await {
             Ok(Ok(stream)) => self.carry(stream).await,
             Ok(Err(error)) => {
+                self.counters.tls_failures.add_one();
                 let server = self.name.remote;
                 tracing::warn!(%server, %error, "TLS with a server of the IMS came to nothing");
                 false

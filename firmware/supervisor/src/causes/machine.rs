@@ -46,7 +46,11 @@ pub(super) fn started(folder: &Path, root: &Path, at: Option<u64>) -> io::Result
         } else {
             Cause::PowerCut
         };
-        let known = if cause == Cause::Watchdog { WATCHDOG } else { "" };
+        let known = if cause == Cause::Watchdog {
+            WATCHDOG
+        } else {
+            ""
+        };
         let more = reset.into_iter().filter(|words| *words != known);
         let mut details: Vec<String> = more.map(str::to_owned).collect();
         details.extend(reports.iter().map(|name| format!("report {name}")));

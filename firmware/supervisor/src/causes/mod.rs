@@ -15,6 +15,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use machine::boot_id;
 pub(crate) use verb::{Arguments, run};
 
 /// Why something ended. Its words for programs never change.
@@ -240,7 +241,11 @@ fn file_name(unit: &str) -> String {
         .map(|letter| if fits(letter) { letter } else { '_' })
         .take(64)
         .collect();
-    if name.is_empty() { "_".to_owned() } else { name }
+    if name.is_empty() {
+        "_".to_owned()
+    } else {
+        name
+    }
 }
 
 /// The name of the whole box among the units.

@@ -11,7 +11,11 @@ fn ends_are_kept_bounded_and_their_counts_never_fall() {
     for at in 2..200 {
         add(&folder.0, end("gatehouse.service", Cause::Watchdog, at)).unwrap();
     }
-    add(&folder.0, end("gatehouse-media.service", Cause::Signal, 300)).unwrap();
+    add(
+        &folder.0,
+        end("gatehouse-media.service", Cause::Signal, 300),
+    )
+    .unwrap();
     let ends = Ends::read(&folder.0);
     assert_eq!(ends.latest.len(), MOST_ENDS + 1);
     assert_eq!(ends.latest[0].unit, "gatehouse-media.service");

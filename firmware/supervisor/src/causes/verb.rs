@@ -56,7 +56,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let at = clock::now().wall.map(iq::UnixTime::millis);
     let said = match &arguments.what {
         What::Unit { name } => end_of(name, root, at, |name| std::env::var(name).ok())
-            .map_or(Ok(None), |end| super::add(folder, end.clone()).map(|()| Some(end))),
+            .map_or(Ok(None), |end| {
+                super::add(folder, end.clone()).map(|()| Some(end))
+            }),
         What::Started => machine::started(folder, root, at),
         What::Ended => machine::ended(folder, root).map(|()| None),
         What::List => {

@@ -297,7 +297,8 @@ fn the_service_answers_beside_signaling_and_at_once_when_it_cannot() {
     site.store().put(&alice(), password("x")).expect("room");
     let health = crate::health::Health::default();
     let (answers_in, mut answers) = tokio::sync::mpsc::channel(1);
-    let service = Service::start(Some(site.store()), answers_in.clone(), &health).expect("a thread");
+    let service =
+        Service::start(Some(site.store()), answers_in.clone(), &health).expect("a thread");
     let id = AuthenticationId(7);
     let asked = || Box::new(question(MD5));
     assert!(service.ask(id, alice(), asked()).is_none());

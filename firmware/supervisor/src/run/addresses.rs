@@ -10,6 +10,15 @@ use transport::resolver::NameService;
 
 use crate::config::Tenant;
 
+/// The box's address in each network.
+pub(crate) async fn ims_addresses(networks: &[Tenant]) -> anyhow::Result<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    for network in networks {
+        addresses.push(ims_address(network).await?);
+    }
+    Ok(addresses)
+}
+
 /// The box's address in a network.
 pub(crate) async fn ims_address(network: &Tenant) -> anyhow::Result<IpAddr> {
     if let Some(address) = network.ims.address {

@@ -1,6 +1,7 @@
 //! Every figure of the box as Prometheus reads it (OpenMetrics text). The rooms name and
 //! explain their figures themselves.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -14,11 +15,19 @@ use prometheus_client::registry::Registry;
 use transport::flow::Ending;
 use transport::http::Refusal;
 
-use super::{Snapshot, Sources};
+use super::{About, Snapshot, Sources};
+use crate::causes::{BOX, Ends};
 
 /// The whole page.
-pub(super) fn exposition(sources: &Sources, snapshot: &Snapshot) -> Result<String, fmt::Error> {
-    let families = families(sources, snapshot);
+pub(super) fn exposition(
+    about: &About,
+    sources: &Sources,
+    snapshot: &Snapshot,
+    ends: &Ends,
+) -> Result<String, fmt::Error> {
+    let mut families = box_families(about, sources, snapshot);
+    families.extend(families_of_rooms(sources, snapshot));
+    families.extend(ends_families(ends));
     let mut registry = Registry::with_prefix("gatehouse");
     registry.register_collector(Box::new(Families(families)));
     let mut text = String::new();
@@ -35,8 +44,8 @@ struct Family {
     samples: Vec<(Option<(&'static str, String)>, u64)>,
 }
 
-fn families(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
-    let mut families = box_families(sources, snapshot);
+fn families_of_rooms(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
+    let mut families = Vec::new();
     add(&mut families, "access", None, sources.access.figures());
     let refusals = Refusal::ALL.iter().map(Refusal::to_string);
     let refusals = refusals.zip(sources.access.refusals.0.iter().map(|count| count.value()));
@@ -86,20 +95,42 @@ fn families(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
     families
 }
 
+/// Why the box and its programs ended, as far back as that is written down.
+fn ends_families(ends: &Ends) -> [Family; 2] {
+    let sums = |of_box: bool| {
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        for ((unit, cause), count) in &ends.counts {
+            if (unit == BOX) == of_box {
+                *sums.entry(cause.label()).or_default() += count;
+            }
+        }
+        let sums = sums.into_iter();
+        sums.map(|(cause, sum)| (cause.to_owned(), sum))
+    };
+    [
+        by_reason("box_ends", "Times that the whole box ended.", sums(true)),
+        by_reason(
+            "service_ends",
+            "Times that one of the box's services ended badly.",
+            sums(false),
+        ),
+    ]
+}
+
 /// Figures of the program itself.
-fn box_families(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
+fn box_families(about: &About, sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
     let gauge = |name: &str, help: &str, value: u64| Family {
         name: name.to_owned(),
         help: help.to_owned(),
         is_gauge: true,
         samples: vec![(None, value)],
     };
-    let verdict = sources.health.verdict(std::time::Instant::now());
+    let verdict = about.health.verdict(std::time::Instant::now());
     let mut families = vec![
         gauge(
             "uptime_seconds",
             "Time since the start.",
-            sources.started_at.elapsed().as_secs(),
+            about.started_at.elapsed().as_secs(),
         ),
         gauge(
             "ready",

@@ -1,8 +1,11 @@
-//! The technician's listener, on an address of its own: /livez, /readyz, /metrics, and
-//! `DELETE /registrations/{identity}`, which ends every registration of a user.
+//! The technician's listener, on an address of its own: the status page, the same as
+//! `/state.json`, /livez, /readyz, /metrics, and `DELETE /registrations/{identity}`, which
+//! ends every registration of a user.
 
 mod listener;
 mod metrics;
+mod overview;
+mod page;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,17 +27,16 @@ use transport::counters::{AccessCounters, ImsCounters};
 use transport::pulse::Pulse;
 use transport::rtp;
 
-use crate::health::Health;
 use crate::heat::Temperature;
 use crate::media_task::Request;
 use crate::records::Recorder;
 use crate::signaling_task::{self, Control};
 use crate::store::Store;
 use listener::Beating;
+pub(crate) use overview::About;
 
 /// Where the figures come from.
 pub(crate) struct Sources {
-    pub(crate) health: Health,
     pub(crate) signaling: mpsc::Sender<Control>,
     pub(crate) media: mpsc::Sender<Request>,
     /// How often a media plane of its own went away.
@@ -44,7 +46,6 @@ pub(crate) struct Sources {
     pub(crate) recorder: Recorder,
     pub(crate) store: Store,
     pub(crate) temperature: Temperature,
-    pub(crate) started_at: Instant,
 }
 
 /// All figures of one moment. What does not answer in time is missing.
@@ -54,30 +55,70 @@ pub(crate) struct Snapshot {
 }
 
 /// Serves until it is dropped.
-pub(crate) async fn run(
-    listen: SocketAddr,
-    sources: Arc<Sources>,
-    pulse: Pulse,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(listen: SocketAddr, about: Arc<About>, pulse: Pulse) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("[management] listen: {listen}"))?;
-    let router = Router::new()
+    let mut router = Router::new()
+        .route("/", get(page))
+        .route("/state.json", get(state))
+        .route("/style.css", get(style))
+        .route("/page.js", get(script))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/registrations/{identity}", delete(end_registrations))
-        .with_state(sources);
+        .with_state(Arc::clone(&about));
+    if let Some(sources) = &about.sources {
+        let services = Router::new()
+            .route("/registrations/{identity}", delete(end_registrations))
+            .with_state(Arc::clone(sources));
+        router = router.merge(services);
+    }
     axum::serve(Beating { listener, pulse }, router).await?;
     Ok(())
 }
 
-async fn livez(State(sources): State<Arc<Sources>>) -> impl IntoResponse {
-    verdict(sources.health.verdict(Instant::now()).dead)
+async fn page(State(about): State<Arc<About>>) -> impl IntoResponse {
+    let overview = about.overview().await;
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, page::page(&overview))
 }
 
-async fn readyz(State(sources): State<Arc<Sources>>) -> impl IntoResponse {
-    verdict(sources.health.verdict(Instant::now()).unready)
+async fn state(State(about): State<Arc<About>>) -> impl IntoResponse {
+    let overview = about.overview().await;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    match serde_json::to_string(&overview) {
+        Ok(text) => (headers, text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn style() -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "text/css; charset=utf-8")];
+    (kind, page::STYLE)
+}
+
+async fn script() -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
+    (kind, page::SCRIPT)
+}
+
+async fn livez(State(about): State<Arc<About>>) -> impl IntoResponse {
+    verdict(about.health.verdict(Instant::now()).dead)
+}
+
+async fn readyz(State(about): State<Arc<About>>) -> impl IntoResponse {
+    verdict(about.unready(Instant::now()))
 }
 
 fn verdict(reasons: Vec<String>) -> (StatusCode, String) {
@@ -113,10 +154,13 @@ async fn end_registrations(
     }
 }
 
-async fn metrics(State(sources): State<Arc<Sources>>) -> impl IntoResponse {
-    let snapshot = sources.snapshot().await;
+async fn metrics(State(about): State<Arc<About>>) -> impl IntoResponse {
+    let Some(sources) = &about.sources else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the gateway waits\n").into_response();
+    };
+    let (snapshot, ends) = tokio::join!(sources.snapshot(), overview::ends(&about.causes));
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match metrics::exposition(&sources, &snapshot) {
+    match metrics::exposition(&about, sources, &snapshot, &ends) {
         Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -148,4 +192,7 @@ impl Sources {
     }
 }
 
+/// The page runs nothing and loads nothing but its own.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const ANSWER_TIME: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::health::Health;
 
 struct Folder(PathBuf);
 
