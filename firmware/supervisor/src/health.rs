@@ -5,7 +5,6 @@
 //!
 //! The judge is a thread of its own: he sees when the tasks' threads are blocked as well.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use board_core::condition::Phase;
 use transport::pulse::Pulse;
 
 use crate::notify;
-use crate::silent::Silent;
+use crate::silent::{Process, Silent, run_folder};
 
 /// The pulses of all services, and what is said of the whole box.
 #[derive(Clone, Debug, Default)]
@@ -166,11 +165,11 @@ impl Health {
     }
 
     /// Starts the thread that judges again and again, and pets the watchdog while all
-    /// services live. Those that do not are named in a file of this folder.
-    pub(crate) fn start_judging(&self, folder: Option<PathBuf>) -> std::io::Result<()> {
+    /// services live. Those that do not are named in a file of the runtime folder.
+    pub(crate) fn start_judging(&self, process: Process) -> std::io::Result<()> {
         let judge = Judge {
             health: self.clone(),
-            silent: Silent::new(folder),
+            silent: Silent::new(run_folder(), process),
             last: Verdict::default(),
             looked_at: Instant::now(),
         };
@@ -281,7 +280,7 @@ mod tests {
         let start = Instant::now();
         let mut judge = Judge {
             health,
-            silent: Silent::new(Some(folder.clone())),
+            silent: Silent::new(Some(folder.clone()), Process::Media),
             last: Verdict::default(),
             looked_at: start,
         };

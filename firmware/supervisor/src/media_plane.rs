@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::media_task::{self, MediaTask, Request};
 use crate::run::{QUEUED_IQ, Signals, Wish, fresh_seed, ims_address, look_at_file_limit, workers};
-use crate::silent::run_folder;
+use crate::silent::Process;
 use crate::supervisor::keep_running;
 use crate::{crash, memory, notify};
 
@@ -84,7 +84,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         memory::give_back(pulse.clone())
     }));
     health.started();
-    health.start_judging(run_folder())?;
+    health.start_judging(Process::Media)?;
     notify::ready("running");
     tracing::info!(socket = %config.media.socket.display(), "media plane up");
     tokio::select! {

@@ -26,7 +26,7 @@ use crate::media_task::{self, MediaTask};
 use crate::memory;
 use crate::notify;
 use crate::signaling_task::{self, Control, SignalingTask};
-use crate::silent::run_folder;
+use crate::silent::{Process, run_folder};
 use crate::status::{self, About, Sources};
 use crate::store::Store;
 use crate::supervisor::keep_running;
@@ -171,7 +171,7 @@ async fn run(
     let causes = built.about.causes.clone();
     let mut services = built.start();
     health.started();
-    health.start_judging(run_folder())?;
+    health.start_judging(Process::Control)?;
     notify::ready("running");
     tracing::info!(listening = ?started.access, "up");
     tokio::task::spawn_blocking(move || say_why_it_ended(&causes));

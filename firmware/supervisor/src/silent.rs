@@ -11,9 +11,9 @@ pub(crate) struct Silent {
 }
 
 impl Silent {
-    /// A process that has just begun has nobody to name.
-    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        let file = folder.map(|folder| folder.join(NAME));
+    /// A process that has just begun has nobody to name. Two of ours may share a folder.
+    pub(crate) fn new(folder: Option<PathBuf>, process: Process) -> Self {
+        let file = folder.map(|folder| folder.join(process.file()));
         let silent = Silent { file };
         silent.name(&[]);
         silent
@@ -37,9 +37,31 @@ impl Silent {
     }
 }
 
-/// Who stood still when the process of a runtime folder ended.
+/// Which of ours a process is.
+#[derive(Clone, Copy)]
+pub(crate) enum Process {
+    /// `gatehouse run`.
+    Control,
+    /// `gatehouse media`.
+    Media,
+}
+
+impl Process {
+    const ALL: [Process; 2] = [Process::Control, Process::Media];
+
+    fn file(self) -> &'static str {
+        match self {
+            Process::Control => "silent",
+            Process::Media => "silent-media",
+        }
+    }
+}
+
+/// Who stood still when the processes of a runtime folder ended.
 pub(crate) fn read(folder: &Path) -> Vec<String> {
-    state::read(&folder.join(NAME)).unwrap_or_default()
+    let files = Process::ALL.map(|process| folder.join(process.file()));
+    let lists = files.iter().filter_map(|file| state::read(file));
+    lists.flat_map(|list: Vec<String>| list).collect()
 }
 
 /// The process's own folder below /run, if systemd gave it one (systemd.exec(5),
@@ -49,5 +71,3 @@ pub(crate) fn run_folder() -> Option<PathBuf> {
     let first = std::env::split_paths(&folders).next();
     first.filter(|folder| folder.is_absolute())
 }
-
-const NAME: &str = "silent";

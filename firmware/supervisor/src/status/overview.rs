@@ -80,6 +80,7 @@ pub(super) struct LampSaid {
     pub(super) label: &'static str,
     pub(super) pattern: String,
     pub(super) colour: &'static str,
+    /// The state that makes it do so; empty if none that is worth a word.
     pub(super) because: &'static str,
 }
 
@@ -278,7 +279,10 @@ fn lamps(states: States) -> Vec<LampSaid> {
             label: lamp.label(),
             pattern: shown.pattern.to_string(),
             colour: shown.colour.name(),
-            because: Row::of(shown.because).title,
+            because: match shown.because {
+                Led::PowerOn if states.first() != Led::PowerOn => "",
+                because => Row::of(because).title,
+            },
         }
     });
     lamps.into()
