@@ -28,6 +28,8 @@ use rand_chacha::ChaCha20Rng;
 
 pub use config::{Certificate, CertificateError, Config};
 use counters::Counters;
+use crypto::SrtpCipher;
+use crypto::cpu::Cpu;
 use demux::{Class, Directory, Slot, classify};
 pub use discard::Discard;
 pub use packet::buffer::PacketBuffer;
@@ -38,12 +40,13 @@ use relay::{Origin, Outbox, Relay, Shared};
 use rtcp::{Cname, NtpClock};
 
 /// All sessions of one worker.
-pub struct Relays {
+pub struct Relays<C: SrtpCipher = Cpu> {
+    cipher: C,
     config: Config,
     dtls: peer::dtls::Settings,
     clock: NtpClock,
     rng: ChaCha20Rng,
-    relays: Vec<Option<Box<Relay>>>,
+    relays: Vec<Option<Box<Relay<C>>>>,
     free: Vec<Slot>,
     by_id: BTreeMap<SessionId, Slot>,
     directory: Directory,
@@ -59,7 +62,16 @@ impl Relays {
     /// An empty table. `rng` gives ICE credentials, SSRCs and the like.
     #[must_use]
     pub fn new(config: Config, rng: ChaCha20Rng, now: Now) -> Self {
+        Relays::with_cipher(Cpu, config, rng, now)
+    }
+}
+
+impl<C: SrtpCipher + Clone> Relays<C> {
+    /// An empty table whose sessions get their keys from this cipher.
+    #[must_use]
+    pub fn with_cipher(cipher: C, config: Config, rng: ChaCha20Rng, now: Now) -> Self {
         Relays {
+            cipher,
             dtls: peer::dtls::Settings::new(&config),
             budget: config.handshakes_per_batch,
             config,
@@ -111,7 +123,12 @@ impl Relays {
             self.directory.add_pair(line.pair, slot, index);
         }
         self.directory.add_fragment(&local.ufrag, slot);
-        self.relays[slot as usize] = Some(Box::new(Relay::new(reserve, local, lines)));
+        self.relays[slot as usize] = Some(Box::new(Relay::new(
+            reserve,
+            local,
+            lines,
+            self.cipher.clone(),
+        )));
         self.by_id.insert(session, slot);
         self.counters.sessions = self.by_id.len() as u64;
         self.set_alarm(slot, now);
@@ -210,7 +227,7 @@ impl Relays {
     }
 
     /// Takes a relay out of every table.
-    fn remove(&mut self, session: SessionId, ports: &mut dyn Ports) -> Option<Box<Relay>> {
+    fn remove(&mut self, session: SessionId, ports: &mut dyn Ports) -> Option<Box<Relay<C>>> {
         let slot = self.by_id.remove(&session)?;
         let relay = self.relays[slot as usize].take()?;
         for pair in relay.pairs() {

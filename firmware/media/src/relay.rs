@@ -16,6 +16,7 @@ pub(crate) use access::{Access, Patience};
 pub(crate) use line::{MediaLine, Origin};
 
 use crate::counters::Counters;
+use crate::crypto::SrtpCipher;
 use crate::pace::{Limit, Pace};
 use crate::packet::buffer::PacketBuffer;
 use crate::packet::stun::StunMessage;
@@ -24,9 +25,9 @@ use crate::peer::ice::Check;
 use crate::{Config, Discard, Output, PairId, Path, Socket, Verdict, ports};
 
 /// The media side of one session.
-pub(crate) struct Relay {
+pub(crate) struct Relay<C: SrtpCipher> {
     id: SessionId,
-    access: Access,
+    access: Access<C>,
     lines: Vec<MediaLine>,
     access_discarded: u64,
     ims_discarded: u64,
@@ -47,12 +48,17 @@ pub(crate) struct Shared<'a> {
     pub(crate) dtls: &'a dtls::Settings,
 }
 
-impl Relay {
-    pub(crate) fn new(wanted: &Reserve, local: IceCredentials, ports: Vec<ports::Line>) -> Self {
+impl<C: SrtpCipher + Clone> Relay<C> {
+    pub(crate) fn new(
+        wanted: &Reserve,
+        local: IceCredentials,
+        ports: Vec<ports::Line>,
+        cipher: C,
+    ) -> Self {
         let id = wanted.session;
         Relay {
             id,
-            access: Access::new(id, local, wanted.is_shared),
+            access: Access::new(id, local, wanted.is_shared, cipher),
             lines: ports.into_iter().map(MediaLine::new).collect(),
             access_discarded: 0,
             ims_discarded: 0,
@@ -79,11 +85,11 @@ impl Relay {
         self.handshakes.admits(HANDSHAKE_LIMIT, now)
     }
 
-    pub(crate) fn access(&self) -> &Access {
+    pub(crate) fn access(&self) -> &Access<C> {
         &self.access
     }
 
-    pub(crate) fn access_mut(&mut self) -> &mut Access {
+    pub(crate) fn access_mut(&mut self) -> &mut Access<C> {
         &mut self.access
     }
 

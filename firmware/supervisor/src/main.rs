@@ -5,6 +5,7 @@ mod causes;
 mod config;
 mod crash;
 mod credentials;
+mod crypto;
 #[cfg(feature = "lab")]
 mod demo;
 mod health;
@@ -73,6 +74,8 @@ enum Verb {
     /// Keeps credentials by which the gateway registers users on their behalf.
     #[command(subcommand)]
     Credentials(credentials::Verb),
+    /// Tries the engines that seal and open SRTP packets, and shows what they cost here.
+    Crypto(crypto::Arguments),
     /// Prints a configuration with every setting, its documentation and its default.
     DefaultConfig,
     /// Runs the gateway on an embedded IMS core with a page to try it.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         }
         Verb::CheckConfig { file } => load(&file).map(|_| println!("{}: good", file.display())),
         Verb::Run { config, wait } => run(&config, wait),
+        Verb::Crypto(arguments) => crypto::run(&arguments),
         Verb::Credentials(verb) => {
             crash::keep_secrets();
             credentials::run(verb)

@@ -305,9 +305,13 @@ impl State<'_> {
                 }
                 self.untold.push_back(reply);
             }
-            FromMedia::Counted { id, workers } => {
+            FromMedia::Counted {
+                id,
+                workers,
+                crypto,
+            } => {
                 if let Some(answer) = self.questions.remove(&id) {
-                    let _ = answer.send(workers);
+                    let _ = answer.send(Figures { workers, crypto });
                 }
             }
             // Said once, in `greet`.

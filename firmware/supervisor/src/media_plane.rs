@@ -18,11 +18,11 @@ use transport::pulse::Pulse;
 
 use crate::config::Config;
 use crate::health::Health;
-use crate::media_task::{self, MediaTask, Request};
+use crate::media_task::{self, Figures, MediaTask, Request};
 use crate::run::{QUEUED_IQ, Signals, Wish, fresh_seed, ims_address, look_at_file_limit, workers};
 use crate::silent::Process;
 use crate::supervisor::keep_running;
-use crate::{crash, memory, notify};
+use crate::{crash, crypto, memory, notify};
 
 /// Runs the media plane until SIGTERM or SIGINT.
 pub(crate) fn to_completion(config: &Config) -> anyhow::Result<()> {
@@ -52,8 +52,10 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         Some(address) => address,
         None => ims_address(network).await?,
     };
+    let (engines, crypto) = crypto::choose(config)?;
     let media = Arc::new(MediaTask {
-        workers: workers(config, address, &health)?,
+        workers: workers(config, address, &engines, &health)?,
+        crypto,
         requests: Mutex::new(requests),
         replies: replies_in,
         pulse: health.watch("media"),
@@ -209,7 +211,7 @@ struct Desk {
     /// What the next or a slow controller is to hear.
     unsaid: VecDeque<FromMedia>,
     /// Answers to questions for figures.
-    figures: Option<(u64, oneshot::Receiver<media_task::Figures>)>,
+    figures: Option<(u64, oneshot::Receiver<Figures>)>,
     is_gone: bool,
 }
 
@@ -263,9 +265,13 @@ impl Desk {
         match happened {
             Happened::Gone => self.is_gone = true,
             Happened::Heard(word) => self.hear(word),
-            Happened::Counted(workers) => {
+            Happened::Counted(Figures { workers, crypto }) => {
                 if let Some((id, _)) = self.figures.take() {
-                    self.keep(FromMedia::Counted { id, workers });
+                    self.keep(FromMedia::Counted {
+                        id,
+                        workers,
+                        crypto,
+                    });
                 }
             }
         }
@@ -296,7 +302,7 @@ impl Desk {
 enum Happened {
     Gone,
     Heard(ToMedia),
-    Counted(media_task::Figures),
+    Counted(Figures),
 }
 
 /// Whether a controller that comes later must still hear it: what became of a session,

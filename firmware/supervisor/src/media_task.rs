@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use iq::{Command, Refusal, Reply, SessionId};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
+use transport::crypto::Calibration;
 use transport::pulse::Pulse;
 use transport::rtp::{Commands, Settings, Snapshot, Worker};
 
@@ -19,6 +20,8 @@ use crate::supervisor::Failures;
 pub(crate) struct MediaTask {
     /// What each worker is made from.
     pub(crate) workers: Vec<(Settings, Pulse)>,
+    /// Why they have the engines that they have.
+    pub(crate) crypto: Calibration,
     pub(crate) requests: Mutex<mpsc::Receiver<Request>>,
     /// To signaling.
     pub(crate) replies: mpsc::Sender<Reply>,
@@ -35,8 +38,14 @@ pub(crate) enum Request {
     Figures(oneshot::Sender<Figures>),
 }
 
-/// Each worker's figures, with its number.
-pub(crate) type Figures = Vec<(usize, Snapshot)>;
+/// What the media plane tells of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    /// Each worker's figures, with its number.
+    pub(crate) workers: Vec<(usize, Snapshot)>,
+    /// Which engines seal and open, and what they cost.
+    pub(crate) crypto: Calibration,
+}
 
 /// Which worker has which session.
 struct Router {
@@ -68,7 +77,7 @@ pub(crate) async fn run(task: Arc<MediaTask>) -> anyhow::Result<()> {
                 }
                 Some(Request::Forget) => router.forget(),
                 Some(Request::Figures(answer)) => {
-                    tokio::spawn(count(router.commands(), answer));
+                    tokio::spawn(count(router.commands(), task.crypto.clone(), answer));
                 }
             },
             reply = replies.recv() => {
@@ -233,14 +242,14 @@ fn start_worker(
 }
 
 /// Asks every worker for its figures; one that is gone is left out.
-async fn count(workers: Vec<Commands>, answer: oneshot::Sender<Figures>) {
-    let mut figures = Vec::new();
-    for (index, worker) in workers.iter().enumerate() {
+async fn count(commands: Vec<Commands>, crypto: Calibration, answer: oneshot::Sender<Figures>) {
+    let mut workers = Vec::new();
+    for (index, worker) in commands.iter().enumerate() {
         if let Some(snapshot) = worker.snapshot().await {
-            figures.push((index, snapshot));
+            workers.push((index, snapshot));
         }
     }
-    let _ = answer.send(figures);
+    let _ = answer.send(Figures { workers, crypto });
 }
 
 /// Whom a command is about.

@@ -19,6 +19,7 @@ use transport::websocket::{self, Access};
 use crate::causes;
 use crate::config::Config;
 use crate::crash;
+use crate::crypto;
 use crate::health::{Condition, Health};
 use crate::heat::{self, Temperature};
 use crate::media_link::{self, MediaLink};
@@ -281,8 +282,10 @@ impl Media {
                 losses: Arc::clone(losses),
             }))
         } else {
+            let (engines, crypto) = crypto::choose(config)?;
             Media::Here(Arc::new(MediaTask {
-                workers: workers(config, ims_address, health)?,
+                workers: workers(config, ims_address, &engines, health)?,
+                crypto,
                 requests,
                 replies,
                 pulse,

@@ -16,6 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::crypto::Calibration;
 use crate::rtp::Snapshot;
 
 /// The version of these words; both ends must have the same.
@@ -61,6 +62,8 @@ pub enum FromMedia {
         id: u64,
         /// Each worker with its number.
         workers: Vec<(usize, Snapshot)>,
+        /// Which engines seal and open, and what they cost.
+        crypto: Calibration,
     },
 }
 
@@ -404,10 +407,23 @@ mod tests {
         snapshot.media.forwarded = 17;
         snapshot.worker.sent = 18;
         let workers = vec![(1, snapshot)];
-        let word = FromMedia::Counted { id: 3, workers };
+        let crypto = Calibration {
+            kernel: "gcm-aes-caam".to_owned(),
+            ..Calibration::default()
+        };
+        let word = FromMedia::Counted {
+            id: 3,
+            workers,
+            crypto: crypto.clone(),
+        };
         media.outgoing.send(word).await.unwrap();
         match control.incoming.recv().await {
-            Some(FromMedia::Counted { id: 3, workers }) => {
+            Some(FromMedia::Counted {
+                id: 3,
+                workers,
+                crypto: heard,
+            }) => {
+                assert_eq!(heard, crypto);
                 let (worker, snapshot) = &workers[0];
                 let counted = (snapshot.media.forwarded, snapshot.worker.sent);
                 assert_eq!((*worker, counted), (1, (17, 18)));

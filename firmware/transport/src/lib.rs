@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod clock;
 pub mod counters;
+pub mod crypto;
 pub mod endpoint;
 pub mod flow;
 pub mod http;

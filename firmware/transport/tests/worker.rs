@@ -9,6 +9,7 @@ use std::time::Duration;
 use iq::{Command, Flow, ImsRemote, Line, Reply, Reserve, Reserved, SessionId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use transport::crypto::Engines;
 use transport::pulse::Pulse;
 use transport::rtp::{Settings, Worker, WorkerError};
 
@@ -28,6 +29,7 @@ fn settings(access: u16, ims_ports: std::ops::RangeInclusive<u16>) -> Settings {
         ims_advertised: [192, 0, 2, 7].into(),
         ims_ports,
         media: media::Config::new(vec![access], certificate),
+        engines: Engines::cpu(),
         seed: [5; 32],
     }
 }

@@ -1,4 +1,4 @@
-//! A machine whose kernel has ESP: Debian's User-Mode Linux, a kernel that is a program. Its root is
+//! A machine whose kernel has ESP and AF_ALG: Debian's User-Mode Linux, a kernel that is a program. Its root is
 //! the host's own file system (hostfs), so every program of the host runs in it, ours too; its
 //! network, its processes and its mounts are its own. It boots in two seconds without KVM.
 //!
@@ -6,7 +6,7 @@
 //!
 //! * The kernel 6.1 dies at its first process on a processor with AMX ("ptrace set fp regs failed,
 //!   errno = 14"); `guest/ptrace.c` is loaded into it against that.
-//! * ESP and its ciphers are modules, and nothing loads them by itself: `guest/init.sh` does.
+//! * ESP, AF_ALG and their ciphers are modules, and nothing loads them by itself: `guest/init.sh` does.
 //! * Its loopback interface is exempt from IPsec (`net.ipv4.conf.lo.disable_xfrm`), so the two ends of
 //!   an association live in network namespaces with a veth pair between them.
 //! * One processor, and every system call costs a context switch of the host: Kamailio starts in

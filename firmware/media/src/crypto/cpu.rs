@@ -4,10 +4,10 @@
 mod raw;
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use iq::SrtpProfile;
 
-use super::{Index, Job, RTCP_CLEAR, SessionKey, SrtpCipher, srtcp_word, tag_length};
+use super::blocks::{counter_block, gcm_nonce, rtcp_associated, trailer};
+use super::{Index, Job, Outcome, SessionKey, SrtpCipher, is_same_tag, tag_length};
 
 /// The cipher that is always there.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,49 +51,64 @@ impl SrtpCipher for Cpu {
 
     fn seal(&self, jobs: &mut [Job<'_, CpuKey>]) {
         for job in jobs {
-            job.done = match &job.key.0 {
-                Suite::CounterMode(key) => key.seal(job),
-                Suite::Gcm { aead, salt } => seal_gcm(aead, salt, job),
-            };
+            job.outcome = self.seal_one(job.key, job);
         }
     }
 
     fn open(&self, jobs: &mut [Job<'_, CpuKey>]) {
         for job in jobs {
-            job.done = match &job.key.0 {
-                Suite::CounterMode(key) => key.open(job),
-                Suite::Gcm { aead, salt } => open_gcm(aead, salt, job),
-            };
+            job.outcome = self.open_one(job.key, job);
+        }
+    }
+}
+
+impl Cpu {
+    /// Seals a packet with these keys, whatever cipher its own are for.
+    #[inline]
+    pub fn seal_one<K>(self, key: &CpuKey, job: &mut Job<'_, K>) -> Outcome {
+        match &key.0 {
+            Suite::CounterMode(key) => key.seal(job),
+            Suite::Gcm { aead, salt } => seal_gcm(aead, salt, job),
+        }
+    }
+
+    /// Opens a packet with these keys, whatever cipher its own are for.
+    #[inline]
+    pub fn open_one<K>(self, key: &CpuKey, job: &mut Job<'_, K>) -> Outcome {
+        match &key.0 {
+            Suite::CounterMode(key) => key.open(job),
+            Suite::Gcm { aead, salt } => open_gcm(aead, salt, job),
         }
     }
 }
 
 impl CounterMode {
-    fn seal(&self, job: &mut Job<'_, CpuKey>) -> bool {
+    fn seal<K>(&self, job: &mut Job<'_, K>) -> Outcome {
         self.apply(job);
         let tag = self.mac.authenticate(job.packet, &trailer(job.index));
         job.tag.copy_from_slice(&tag[..CM_TAG]);
-        true
+        Outcome::Done
     }
 
-    fn open(&self, job: &mut Job<'_, CpuKey>) -> bool {
+    fn open<K>(&self, job: &mut Job<'_, K>) -> Outcome {
         let tag = self.mac.authenticate(job.packet, &trailer(job.index));
-        let authentic = verify_slices_are_equal(&tag[..CM_TAG], job.tag).is_ok();
-        if authentic {
-            self.apply(job);
+        if !is_same_tag(&tag[..CM_TAG], job.tag) {
+            return Outcome::Refused;
         }
-        authentic
+        self.apply(job);
+        Outcome::Done
     }
 
-    fn apply(&self, job: &mut Job<'_, CpuKey>) {
+    fn apply<K>(&self, job: &mut Job<'_, K>) {
         let clear = job.clear();
         let counter = counter_block(&self.salt, job.ssrc, job.index.number());
         self.aes.counter_mode(counter, &mut job.packet[clear..]);
     }
 }
 
-fn seal_gcm(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, CpuKey>) -> bool {
+fn seal_gcm<K>(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, K>) -> Outcome {
     let nonce = gcm_nonce(salt, job.ssrc, job.index.number());
+    let nonce = Nonce::assume_unique_for_key(nonce);
     let clear = job.clear();
     let (header, body) = job.packet.split_at_mut(clear);
     let sealed = match job.index {
@@ -102,17 +117,22 @@ fn seal_gcm(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, CpuKey>) -> b
             aead.seal_in_place_separate_tag(nonce, Aad::from(rtcp_associated(header, index)), body)
         }
     };
-    sealed.is_ok_and(|tag| {
-        job.tag.copy_from_slice(tag.as_ref());
-        true
-    })
+    match sealed {
+        Ok(tag) => {
+            job.tag.copy_from_slice(tag.as_ref());
+            Outcome::Done
+        }
+        // Longer than GCM goes: no engine could.
+        Err(_) => Outcome::Refused,
+    }
 }
 
-fn open_gcm(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, CpuKey>) -> bool {
+fn open_gcm<K>(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, K>) -> Outcome {
     let nonce = gcm_nonce(salt, job.ssrc, job.index.number());
+    let nonce = Nonce::assume_unique_for_key(nonce);
     let clear = job.clear();
     let (header, body) = job.packet.split_at_mut(clear);
-    match job.index {
+    let opened = match job.index {
         Index::Rtp { .. } => aead
             .open_in_place_separate_tag(nonce, Aad::from(&*header), job.tag, body)
             .is_ok(),
@@ -124,6 +144,11 @@ fn open_gcm(aead: &LessSafeKey, salt: &[u8; 12], job: &mut Job<'_, CpuKey>) -> b
                 body,
             )
             .is_ok(),
+    };
+    if opened {
+        Outcome::Done
+    } else {
+        Outcome::Refused
     }
 }
 
@@ -133,42 +158,6 @@ pub(crate) fn keystream(key: &[u8], counter: [u8; 16], length: usize) -> Vec<u8>
     let mut stream = vec![0; length];
     raw::Aes::new(key).counter_mode(counter, &mut stream);
     stream
-}
-
-/// (salt * 2^16) XOR (SSRC * 2^64) XOR (index * 2^16). RFC 3711 §4.1.1.
-fn counter_block(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
-    let mut block = [0; 16];
-    block[..14].copy_from_slice(salt);
-    (u128::from_be_bytes(block) ^ u128::from(ssrc) << 64 ^ u128::from(index) << 16).to_be_bytes()
-}
-
-/// Two zero octets, SSRC, six octets of index, XOR salt. RFC 7714 §8.1 and §9.1.
-fn gcm_nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> Nonce {
-    let mut block = [0; 16];
-    block[4..].copy_from_slice(salt);
-    let block = u128::from_be_bytes(block) ^ u128::from(ssrc) << 48 ^ u128::from(index);
-    Nonce::assume_unique_for_key(fixed(&block.to_be_bytes()[4..]))
-}
-
-/// What counter mode authenticates behind the packet: the rollover counter, or the word
-/// with the SRTCP index. RFC 3711 §4.2.
-fn trailer(index: Index) -> [u8; 4] {
-    match index {
-        Index::Rtp { index, .. } => {
-            let [_, _, rollover @ .., _, _] = index.to_be_bytes();
-            rollover
-        }
-        Index::Rtcp { index } => srtcp_word(index),
-    }
-}
-
-/// The associated data of SRTCP with GCM: the clear header, and the word with the index.
-/// RFC 7714 §9.2.
-fn rtcp_associated(header: &[u8], index: u32) -> [u8; RTCP_CLEAR + 4] {
-    let mut associated = [0; RTCP_CLEAR + 4];
-    associated[..RTCP_CLEAR].copy_from_slice(header);
-    associated[RTCP_CLEAR..].copy_from_slice(&srtcp_word(index));
-    associated
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {

@@ -2,9 +2,11 @@
 //! many packets at a time, and the CPU's own implementation. What a cipher is told is
 //! already decided: the packet's index, and where its tag goes.
 
+pub mod blocks;
 pub mod conformance;
 pub mod cpu;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use iq::SrtpProfile;
 
 /// Seals and opens packets in place with keys that it has expanded before.
@@ -18,7 +20,8 @@ pub trait SrtpCipher {
     /// Encrypts each packet in place and writes its tag.
     fn seal(&self, jobs: &mut [Job<'_, Self::Key>]);
 
-    /// Checks each packet's tag in constant time, and decrypts it in place.
+    /// Checks each packet's tag in constant time, and decrypts it in place. A packet that is
+    /// refused may hold anything afterwards.
     fn open(&self, jobs: &mut [Job<'_, Self::Key>]);
 }
 
@@ -34,12 +37,41 @@ pub struct Job<'a, K> {
     pub ssrc: u32,
     /// Its number.
     pub index: Index,
-    /// Set by the cipher: it is sealed, or it is authentic and open.
-    pub done: bool,
+    /// Set by the cipher.
+    pub outcome: Outcome,
 }
 
-impl<K> Job<'_, K> {
+/// What became of a packet that a cipher was handed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// The cipher could not do its work, which says nothing of the packet: packet and tag
+    /// are as they were, and another cipher may be asked. The CPU never fails.
+    #[default]
+    Failed,
+    /// The packet is not authentic.
+    Refused,
+    /// It is sealed, or it is authentic and open.
+    Done,
+}
+
+impl<'a, K> Job<'a, K> {
+    /// The same packet for a cipher with keys of another kind.
+    pub fn with_key<'b, L>(&'b mut self, key: &'b L) -> Job<'b, L>
+    where
+        'a: 'b,
+    {
+        Job {
+            key,
+            packet: self.packet,
+            tag: self.tag,
+            ssrc: self.ssrc,
+            index: self.index,
+            outcome: Outcome::Failed,
+        }
+    }
+
     /// Octets at the front of the packet that are authenticated and stay readable.
+    #[inline]
     #[must_use]
     pub fn clear(&self) -> usize {
         match self.index {
@@ -68,6 +100,7 @@ pub enum Index {
 
 impl Index {
     /// The number as the initialisation vectors of both kinds of cipher take it.
+    #[inline]
     #[must_use]
     pub fn number(self) -> u64 {
         match self {
@@ -77,9 +110,20 @@ impl Index {
     }
 }
 
+/// What session keys are for. RFC 3711 §4.3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// SRTP: a packet every few milliseconds.
+    Rtp,
+    /// SRTCP: a packet every few seconds.
+    Rtcp,
+}
+
 /// Keys out of the key derivation, RFC 3711 §4.3.
 #[derive(Clone)]
 pub struct SessionKey {
+    /// For which packets.
+    pub purpose: Purpose,
     /// Encrypts: 16 or 32 octets.
     pub encryption: Vec<u8>,
     /// Authenticates: 20 octets, or none with GCM.
@@ -88,6 +132,13 @@ pub struct SessionKey {
     pub salt: Vec<u8>,
 }
 
+/// Every profile, the dearest last.
+pub const PROFILES: [SrtpProfile; 3] = [
+    SrtpProfile::AeadAes128Gcm,
+    SrtpProfile::AeadAes256Gcm,
+    SrtpProfile::Aes128CmSha1_80,
+];
+
 /// Octets of a profile's tag, the same for RTP and RTCP. RFC 5764 §4.1.2, RFC 7714 §14.2.
 #[must_use]
 pub const fn tag_length(profile: SrtpProfile) -> usize {
@@ -95,6 +146,13 @@ pub const fn tag_length(profile: SrtpProfile) -> usize {
         SrtpProfile::Aes128CmSha1_80 => 10,
         SrtpProfile::AeadAes128Gcm | SrtpProfile::AeadAes256Gcm => 16,
     }
+}
+
+/// Whether two tags are the same, in a time that does not tell where they differ.
+#[inline]
+#[must_use]
+pub fn is_same_tag(one: &[u8], other: &[u8]) -> bool {
+    verify_slices_are_equal(one, other).is_ok()
 }
 
 /// The word that carries an SRTCP index, with the flag for encryption. RFC 3711 §3.4.
@@ -107,4 +165,4 @@ pub(crate) const fn srtcp_word(index: u32) -> [u8; 4] {
 pub(crate) const SRTCP_ENCRYPTED: u32 = 1 << 31;
 
 /// Octets of an RTCP packet that are never encrypted: the first header and its SSRC.
-pub(crate) const RTCP_CLEAR: usize = 8;
+pub const RTCP_CLEAR: usize = 8;

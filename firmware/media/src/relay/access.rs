@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use iq::{AccessLoss, AccessRemote, Connected, IceCredentials, Reply, SessionId, SrtpProfile};
 
 use super::{Outbox, min_instant};
+use crate::crypto::SrtpCipher;
 use crate::packet::buffer::PacketBuffer;
 use crate::packet::stun::StunMessage;
 use crate::peer::dtls::{self, Association};
@@ -14,24 +15,26 @@ use crate::srtp::{Inbound, Keys, OpenError, Outbound};
 use crate::{Discard, Path, Socket};
 
 /// One browser transport.
-pub(crate) struct Access {
+pub(crate) struct Access<C: SrtpCipher> {
     session: SessionId,
+    /// What its keys are for.
+    cipher: C,
     ice: IceLite,
     remote: Option<AccessRemote>,
     /// When the browser's description came.
     described: Option<Instant>,
     association: Option<Box<Association>>,
-    keys: Option<Box<AccessKeys>>,
+    keys: Option<Box<AccessKeys<C>>>,
     /// The keys of the association before, for what is in flight.
-    retiring: Option<(Box<AccessKeys>, Instant)>,
+    retiring: Option<(Box<AccessKeys<C>>, Instant)>,
     profile: Option<SrtpProfile>,
     handshake: Duration,
     loss: Option<AccessLoss>,
 }
 
-struct AccessKeys {
-    inbound: Inbound,
-    outbound: Outbound,
+struct AccessKeys<C: SrtpCipher> {
+    inbound: Inbound<C>,
+    outbound: Outbound<C>,
 }
 
 /// The waiting times of a browser transport.
@@ -43,11 +46,17 @@ pub(crate) struct Patience {
     pub(crate) consent_report: Duration,
 }
 
-impl Access {
+impl<C: SrtpCipher + Clone> Access<C> {
     /// `is_shared` says that several browsers are offered these credentials.
-    pub(crate) fn new(session: SessionId, local: IceCredentials, is_shared: bool) -> Self {
+    pub(crate) fn new(
+        session: SessionId,
+        local: IceCredentials,
+        is_shared: bool,
+        cipher: C,
+    ) -> Self {
         Access {
             session,
+            cipher,
             ice: IceLite::new(local).shared(is_shared),
             remote: None,
             described: None,
@@ -224,8 +233,8 @@ impl Access {
         self.retire(now);
         self.profile = Some(keys.profile);
         self.keys = Some(Box::new(AccessKeys {
-            inbound: Inbound::new(keys.profile, &keys.remote),
-            outbound: Outbound::new(keys.profile, &keys.local),
+            inbound: Inbound::with_cipher(self.cipher.clone(), keys.profile, &keys.remote),
+            outbound: Outbound::with_cipher(self.cipher.clone(), keys.profile, &keys.local),
         }));
         let started = self
             .ice
@@ -395,7 +404,7 @@ impl Access {
     }
 }
 
-impl AccessKeys {
+impl<C: SrtpCipher> AccessKeys<C> {
     fn open(
         &mut self,
         packet: &mut PacketBuffer,

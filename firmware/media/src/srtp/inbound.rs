@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use iq::SrtpProfile;
 
-use super::kdf::{Purpose, session_key};
+use super::kdf::session_key;
 use super::replay::ReplayWindow;
 use super::{Layout, MAX_SOURCES, MasterKey};
 use crate::crypto::cpu::Cpu;
-use crate::crypto::{Index, Job, SRTCP_ENCRYPTED, SrtpCipher};
+use crate::crypto::{Index, Job, Outcome, Purpose, SRTCP_ENCRYPTED, SrtpCipher};
 use crate::packet::{rtp, u16_at, u32_at};
 
 /// What arrives protected on a leg: the peer's keys, and for each of its sources the
@@ -76,7 +76,7 @@ impl<C: SrtpCipher> Inbound<C> {
             tag,
             ssrc,
             index: Index::Rtp { index, header },
-            done: false,
+            outcome: Outcome::Failed,
         })?;
         self.source(known, ssrc, now)?.rtp.insert(index);
         Ok(length)
@@ -109,7 +109,7 @@ impl<C: SrtpCipher> Inbound<C> {
             tag: &mut rest[self.layout.rtcp_tag()],
             ssrc,
             index: Index::Rtcp { index },
-            done: false,
+            outcome: Outcome::Failed,
         })?;
         self.source(known, ssrc, now)?.rtcp.insert(u64::from(index));
         Ok(length)
@@ -117,7 +117,7 @@ impl<C: SrtpCipher> Inbound<C> {
 
     fn authenticate(&self, mut job: Job<'_, C::Key>) -> Result<(), OpenError> {
         self.cipher.open(std::slice::from_mut(&mut job));
-        if job.done {
+        if job.outcome == Outcome::Done {
             Ok(())
         } else {
             Err(OpenError::Unauthentic)

@@ -4,16 +4,7 @@
 use iq::SrtpProfile;
 
 use super::MasterKey;
-use crate::crypto::{SessionKey, cpu};
-
-/// What session keys are for. RFC 3711 §4.3.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// SRTP.
-    Rtp,
-    /// SRTCP.
-    Rtcp,
-}
+use crate::crypto::{Purpose, SessionKey, cpu};
 
 /// Derives the session keys of one direction.
 pub(crate) fn session_key(
@@ -31,6 +22,7 @@ pub(crate) fn session_key(
         cpu::keystream(master_key, counter, length)
     };
     SessionKey {
+        purpose,
         encryption: derive(ENCRYPTION, master_key.len()),
         authentication: derive(
             AUTHENTICATION,

@@ -3,10 +3,12 @@
 
 use iq::SrtpProfile;
 
-use super::kdf::{Purpose, session_key};
+use super::kdf::session_key;
 use super::{Layout, MAX_SOURCES, MasterKey, SRTCP_WORD};
 use crate::crypto::cpu::Cpu;
-use crate::crypto::{Index, Job, RTCP_CLEAR, SRTCP_ENCRYPTED, SrtpCipher, srtcp_word};
+use crate::crypto::{
+    Index, Job, Outcome, Purpose, RTCP_CLEAR, SRTCP_ENCRYPTED, SrtpCipher, srtcp_word,
+};
 use crate::packet::{rtp, u16_at, u32_at};
 
 /// What leaves protected on a leg: our own keys, and how far each of our sources has come.
@@ -66,7 +68,7 @@ impl<C: SrtpCipher> Outbound<C> {
             tag: &mut rest[..self.layout.tag],
             ssrc,
             index: Index::Rtp { index, header },
-            done: false,
+            outcome: Outcome::Failed,
         })?;
         Ok(sealed)
     }
@@ -96,14 +98,14 @@ impl<C: SrtpCipher> Outbound<C> {
             tag: &mut rest[self.layout.rtcp_tag()],
             ssrc,
             index: Index::Rtcp { index },
-            done: false,
+            outcome: Outcome::Failed,
         })?;
         Ok(sealed)
     }
 
     fn seal(&self, mut job: Job<'_, C::Key>) -> Result<(), SealError> {
         self.cipher.seal(std::slice::from_mut(&mut job));
-        if job.done {
+        if job.outcome == Outcome::Done {
             Ok(())
         } else {
             Err(SealError::Malformed)

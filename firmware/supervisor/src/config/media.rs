@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iq::SrtpProfile;
+use transport::crypto::{Wish, profile_name};
 use transport::iq_socket::Door;
 
 use super::fault;
@@ -45,6 +46,13 @@ section! {
     ice_timeout: Duration = Duration::from_secs(20),
     /// Silence of connectivity checks after which a browser is lost.
     consent_timeout: Duration = Duration::from_secs(10),
+    /// Who seals and opens SRTP packets: "auto" measures the CPU and the kernel's crypto at
+    /// start and takes for each size of packets whichever is faster; "cpu"; or "kernel" for
+    /// all packets, faster or not. `gatehouse crypto` shows the figures.
+    crypto: Crypto = Crypto(Wish::Auto),
+    /// Drivers of the kernel's crypto to use instead of those that the kernel prefers, as
+    /// /proc/crypto calls them, like "gcm-aes-caam".
+    crypto_drivers: Vec<String> = Vec::new(),
     /// Whether media runs as a process of its own, `gatehouse media --config FILE`, with this
     /// same file: then calls are heard on while the rest of the box restarts.
     apart: bool = false,
@@ -80,6 +88,35 @@ impl std::fmt::Display for Mode {
 
 text_value!(Mode, "permissions in octal, like \"0600\" or \"0660\"");
 
+/// A wish for an engine by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Crypto(pub(crate) Wish);
+
+impl std::str::FromStr for Crypto {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(Crypto(Wish::Auto)),
+            "cpu" => Ok(Crypto(Wish::Cpu)),
+            "kernel" => Ok(Crypto(Wish::Kernel)),
+            _ => Err(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Crypto {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Wish::Auto => "auto",
+            Wish::Cpu => "cpu",
+            Wish::Kernel => "kernel",
+        })
+    }
+}
+
+text_value!(Crypto, "\"auto\", \"cpu\" or \"kernel\"");
+
 /// An SRTP profile by its short name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Profile(pub(crate) SrtpProfile);
@@ -99,11 +136,7 @@ impl std::str::FromStr for Profile {
 
 impl std::fmt::Display for Profile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
-            SrtpProfile::AeadAes256Gcm => "gcm256",
-            SrtpProfile::AeadAes128Gcm => "gcm128",
-            SrtpProfile::Aes128CmSha1_80 => "cm80",
-        })
+        f.write_str(profile_name(self.0))
     }
 }
 
@@ -136,6 +169,11 @@ impl Media {
         if self.socket_mode.0 & 0o002 != 0 {
             faults.push(fault(
                 "[media] socket_mode: must not let everybody write; use \"0660\" and a group",
+            ));
+        }
+        if self.crypto.0 == Wish::Cpu && !self.crypto_drivers.is_empty() {
+            faults.push(fault(
+                "[media] crypto_drivers: are the kernel's, so set crypto = \"auto\" or \"kernel\"",
             ));
         }
         if self.srtp_profiles.is_empty() {
@@ -197,3 +235,37 @@ impl Media {
 
 /// Each worker has a socket for each.
 const MOST_ADDRESSES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn an_engine_is_wished_for_by_its_name() {
+        let with = |media: &str| {
+            let text = format!(
+                "[ims]\npcscf = \"192.0.2.1\"\nhome_domains = [\"ims.example.com\"]\n[media]\n{media}\n"
+            );
+            let faults = |faults: Vec<Fault>| faults[0].to_string();
+            Config::parse(&text).map_err(faults)
+        };
+        assert_eq!(with("").unwrap().media.crypto, Crypto(Wish::Auto));
+        for (name, wish) in [("cpu", Wish::Cpu), ("kernel", Wish::Kernel)] {
+            let config = with(&format!("crypto = \"{name}\"")).unwrap();
+            assert_eq!(config.media.crypto, Crypto(wish));
+            assert_eq!(config.media.crypto.to_string(), name);
+        }
+        let refused = with("crypto = \"fast\"").unwrap_err();
+        assert!(
+            refused.contains("\"auto\", \"cpu\" or \"kernel\""),
+            "{refused}"
+        );
+        let driver = "crypto_drivers = [\"gcm-aes-caam\"]";
+        assert!(with(driver).is_ok());
+        let refused = with(&format!("crypto = \"cpu\"\n{driver}")).unwrap_err();
+        assert!(refused.contains("crypto_drivers"), "{refused}");
+    }
+}

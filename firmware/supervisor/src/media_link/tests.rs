@@ -183,7 +183,11 @@ async fn figures_come_from_the_plane_and_are_missing_while_it_is_away() {
         panic!("not asked for figures");
     };
     let workers = vec![(0, transport::rtp::Snapshot::default())];
-    let word = FromMedia::Counted { id, workers };
+    let word = FromMedia::Counted {
+        id,
+        workers,
+        crypto: transport::crypto::Calibration::default(),
+    };
     control.outgoing.send(word).await.unwrap();
-    assert_eq!(figures.await.unwrap().len(), 1);
+    assert_eq!(figures.await.unwrap().workers.len(), 1);
 }

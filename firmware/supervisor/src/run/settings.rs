@@ -8,6 +8,7 @@ use rustls_pki_types::ServerName;
 use serde_json::{Map, Value, json};
 use signaling::config::{AddressFamily, Host, NextHop};
 use tokio::sync::mpsc;
+use transport::crypto::Engines;
 use transport::http::Policy;
 use transport::http_client::HttpClient;
 use transport::resolver::NameService;
@@ -216,6 +217,7 @@ pub(super) fn providers(config: &Config) -> anyhow::Result<Vec<HttpClient>> {
 pub(crate) fn workers(
     config: &Config,
     ims_address: IpAddr,
+    engines: &Engines,
     health: &Health,
 ) -> anyhow::Result<Vec<(rtp::Settings, transport::pulse::Pulse)>> {
     let media = &config.media;
@@ -250,6 +252,7 @@ pub(crate) fn workers(
             ims_advertised: media.ims_advertised.unwrap_or(ims_address),
             ims_ports: media.ims_ports_of(index),
             media: relays,
+            engines: engines.clone(),
             seed: fresh_seed(),
         };
         (settings, health.watch(format!("media-{index}")))

@@ -12,6 +12,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use transport::crypto::{Calibration, Engine, profile_name};
 use transport::flow::Ending;
 use transport::http::Refusal;
 
@@ -35,18 +36,26 @@ pub(super) fn exposition(
     Ok(text)
 }
 
+/// What tells a family's samples apart.
+type Labels = Vec<(&'static str, String)>;
+
 /// One name with its samples.
 #[derive(Debug)]
 struct Family {
     name: String,
     help: String,
     is_gauge: bool,
-    samples: Vec<(Option<(&'static str, String)>, u64)>,
+    samples: Vec<(Labels, u64)>,
 }
 
 fn families_of_rooms(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
     let mut families = Vec::new();
-    add(&mut families, "access", None, sources.access.figures());
+    add(
+        &mut families,
+        "access",
+        Labels::new(),
+        sources.access.figures(),
+    );
     let refusals = Refusal::ALL.iter().map(Refusal::to_string);
     let refusals = refusals.zip(sources.access.refusals.0.iter().map(|count| count.value()));
     families.push(by_reason(
@@ -61,17 +70,17 @@ fn families_of_rooms(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
         "WebSockets that ended.",
         endings,
     ));
-    add(&mut families, "ims", None, sources.ims.figures());
+    add(&mut families, "ims", Labels::new(), sources.ims.figures());
     if let Some(snapshot) = &snapshot.signaling {
         add(
             &mut families,
             "signaling",
-            None,
+            Labels::new(),
             snapshot.signaling.figures(),
         );
     }
     for (index, worker) in &snapshot.workers {
-        let label = Some(("worker", index.to_string()));
+        let label = vec![("worker", index.to_string())];
         add(
             &mut families,
             "media",
@@ -80,6 +89,7 @@ fn families_of_rooms(sources: &Sources, snapshot: &Snapshot) -> Vec<Family> {
         );
         add(&mut families, "worker", label, worker.worker.figures());
     }
+    families.extend(crypto_families(&snapshot.crypto));
     let discarded = Discard::ALL.iter().map(|&reason| {
         let workers = snapshot.workers.iter();
         let sum = workers
@@ -123,7 +133,7 @@ fn box_families(about: &About, sources: &Sources, snapshot: &Snapshot) -> Vec<Fa
         name: name.to_owned(),
         help: help.to_owned(),
         is_gauge: true,
-        samples: vec![(None, value)],
+        samples: vec![(Labels::new(), value)],
     };
     let verdict = about.health.verdict(std::time::Instant::now());
     let mut families = vec![
@@ -190,16 +200,53 @@ fn box_families(about: &About, sources: &Sources, snapshot: &Snapshot) -> Vec<Fa
     families
 }
 
+/// What the engines cost that seal and open packets, and which of them does it.
+fn crypto_families(calibration: &Calibration) -> Vec<Family> {
+    let mut costs = Vec::new();
+    let mut choices = Vec::new();
+    for figure in &calibration.figures {
+        for (engine, cost) in [
+            (Engine::Cpu, Some(figure.cpu)),
+            (Engine::Kernel, figure.kernel),
+        ] {
+            let labels = vec![
+                ("engine", engine.name().to_owned()),
+                ("profile", profile_name(figure.profile).to_owned()),
+                ("operation", figure.operation.name().to_owned()),
+                ("size", figure.size.to_string()),
+            ];
+            let is_chosen = figure.chosen == engine;
+            if is_chosen || cost.is_some() {
+                choices.push((labels.clone(), u64::from(is_chosen)));
+            }
+            costs.extend(cost.map(|cost| (labels, cost)));
+        }
+    }
+    let family = |name: &str, help: &str, samples| Family {
+        name: name.to_owned(),
+        help: help.to_owned(),
+        is_gauge: true,
+        samples,
+    };
+    vec![
+        family(
+            "crypto_nanoseconds",
+            "What sealing or opening an RTP packet of this size took each engine at start.",
+            costs,
+        ),
+        family(
+            "crypto_chosen",
+            "1 for the engine that seals or opens packets of this size.",
+            choices,
+        ),
+    ]
+}
+
 /// Adds a room's figures, or one more worker's to those that are there.
-fn add(
-    families: &mut Vec<Family>,
-    room: &str,
-    label: Option<(&'static str, String)>,
-    figures: Vec<Figure>,
-) {
+fn add(families: &mut Vec<Family>, room: &str, labels: Labels, figures: Vec<Figure>) {
     for figure in figures {
         let name = format!("{room}_{}", figure.name);
-        let sample = (label.clone(), figure.value);
+        let sample = (labels.clone(), figure.value);
         match families.iter_mut().find(|family| family.name == name) {
             Some(family) => family.samples.push(sample),
             None => families.push(Family {
@@ -218,7 +265,7 @@ fn by_reason(name: &str, help: &str, samples: impl Iterator<Item = (String, u64)
         help: help.to_owned(),
         is_gauge: false,
         samples: samples
-            .map(|(reason, value)| (Some(("reason", reason)), value))
+            .map(|(reason, value)| (vec![("reason", reason)], value))
             .collect(),
     }
 }
@@ -250,15 +297,12 @@ impl Family {
 
 impl EncodeMetric for Family {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        for (label, value) in &self.samples {
-            match label {
-                Some(label) => {
-                    let labels = [label.clone()];
-                    self.encode_sample(encoder.encode_family(&labels)?, *value)?;
-                }
+        for (labels, value) in &self.samples {
+            if labels.is_empty() {
                 // A family without labels has one sample, and ends with it.
-                None => return self.encode_sample(encoder, *value),
+                return self.encode_sample(encoder, *value);
             }
+            self.encode_sample(encoder.encode_family(labels)?, *value)?;
         }
         Ok(())
     }
@@ -269,5 +313,65 @@ impl EncodeMetric for Family {
         } else {
             MetricType::Counter
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use transport::crypto::{Figure, Operation};
+
+    use super::*;
+
+    #[test]
+    fn both_engines_and_the_choice_between_them_are_shown() {
+        let figure = |size, kernel, chosen| Figure {
+            profile: iq::SrtpProfile::AeadAes128Gcm,
+            operation: Operation::Seal,
+            size,
+            cpu: 130,
+            kernel,
+            chosen,
+        };
+        let calibration = Calibration {
+            figures: vec![
+                figure(172, Some(1900), Engine::Cpu),
+                figure(1200, Some(90), Engine::Kernel),
+                figure(60, None, Engine::Cpu),
+                figure(250, None, Engine::Kernel),
+            ],
+            ..Calibration::default()
+        };
+        let mut registry = Registry::with_prefix("gatehouse");
+        registry.register_collector(Box::new(Families(crypto_families(&calibration))));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let of = |family: &str, engine: &str, size: u16, value: u64| {
+            format!(
+                "gatehouse_crypto_{family}{{engine=\"{engine}\",profile=\"gcm128\",\
+                 operation=\"seal\",size=\"{size}\"}} {value}"
+            )
+        };
+        assert_eq!(
+            samples,
+            [
+                of("nanoseconds", "cpu", 172, 130),
+                of("nanoseconds", "kernel", 172, 1900),
+                of("nanoseconds", "cpu", 1200, 130),
+                of("nanoseconds", "kernel", 1200, 90),
+                of("nanoseconds", "cpu", 60, 130),
+                of("nanoseconds", "cpu", 250, 130),
+                of("chosen", "cpu", 172, 1),
+                of("chosen", "kernel", 172, 0),
+                of("chosen", "cpu", 1200, 0),
+                of("chosen", "kernel", 1200, 1),
+                of("chosen", "cpu", 60, 1),
+                of("chosen", "cpu", 250, 0),
+                of("chosen", "kernel", 250, 1),
+            ]
+        );
     }
 }

@@ -24,11 +24,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use transport::counters::{AccessCounters, ImsCounters};
+use transport::crypto::Calibration;
 use transport::pulse::Pulse;
 use transport::rtp;
 
 use crate::heat::Temperature;
-use crate::media_task::Request;
+use crate::media_task::{Figures, Request};
 use crate::records::Recorder;
 use crate::signaling_task::{self, Control};
 use crate::store::Store;
@@ -52,6 +53,8 @@ pub(crate) struct Sources {
 pub(crate) struct Snapshot {
     pub(crate) signaling: Option<signaling_task::Snapshot>,
     pub(crate) workers: Vec<(usize, rtp::Snapshot)>,
+    /// Which engines seal and open packets, and what they cost.
+    pub(crate) crypto: Calibration,
 }
 
 /// Serves until it is dropped.
@@ -170,10 +173,12 @@ impl Sources {
     /// Asks every service for its figures, through its own queue.
     pub(crate) async fn snapshot(&self) -> Snapshot {
         let signaling = timeout(ANSWER_TIME, self.ask_signaling()).await;
-        let workers = timeout(ANSWER_TIME, self.ask_workers()).await;
+        let media = timeout(ANSWER_TIME, self.ask_media()).await;
+        let Figures { workers, crypto } = media.unwrap_or_default();
         Snapshot {
             signaling: signaling.ok().flatten(),
-            workers: workers.unwrap_or_default(),
+            workers,
+            crypto,
         }
     }
 
@@ -183,10 +188,10 @@ impl Sources {
         snapshot.await.ok()
     }
 
-    async fn ask_workers(&self) -> Vec<(usize, rtp::Snapshot)> {
+    async fn ask_media(&self) -> Figures {
         let (answer, figures) = oneshot::channel();
         if self.media.send(Request::Figures(answer)).await.is_err() {
-            return Vec::new();
+            return Figures::default();
         }
         figures.await.unwrap_or_default()
     }

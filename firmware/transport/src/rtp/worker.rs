@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::ports::Pairs;
 use super::socket::{BATCH, Poll, Ring, Udp, Wake};
 use crate::clock::now;
+use crate::crypto::Engines;
 use crate::pulse::Pulse;
 
 /// What a worker is made from.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub ims_ports: RangeInclusive<u16>,
     /// Its relays.
     pub media: media::Config,
+    /// Who seals and opens its packets.
+    pub engines: Engines,
     /// The seed of all its chance.
     pub seed: [u8; 32],
 }
@@ -108,6 +111,10 @@ iq::counters! {
         pub pairs_in_use: u64,
         /// Gauge: IMS port pairs left.
         pub pairs_left: u64,
+        /// Packets sealed or opened by the kernel's crypto.
+        pub crypto_kernel: u64,
+        /// Packets that the kernel's crypto failed at, and the CPU took over.
+        pub crypto_fallbacks: u64,
     }
 }
 
@@ -174,7 +181,8 @@ impl Worker {
 
 /// What lives on the worker's own stack.
 struct Thread {
-    relays: Relays,
+    relays: Relays<Engines>,
+    engines: Engines,
     sockets: Sockets,
     ring: Ring,
     slots: Box<[PacketBuffer]>,
@@ -209,9 +217,11 @@ impl Thread {
         let mut rng = ChaCha20Rng::from_seed(settings.seed);
         let port_rng = ChaCha20Rng::from_rng(&mut rng);
         let now = now();
+        let engines = settings.engines.with_own_tally();
         Thread {
             to_browsers: vec![Vec::with_capacity(BATCH); access.len()].into_boxed_slice(),
-            relays: Relays::new(settings.media, rng, now),
+            relays: Relays::with_cipher(engines.clone(), settings.media, rng, now),
+            engines,
             sockets: Sockets {
                 access,
                 pairs: Pairs::new(
@@ -379,6 +389,7 @@ impl Thread {
         worker.bind_failures = self.sockets.pairs.bind_failures;
         worker.pairs_in_use = self.sockets.pairs.in_use() as u64;
         worker.pairs_left = self.sockets.pairs.left() as u64;
+        (worker.crypto_kernel, worker.crypto_fallbacks) = self.engines.tally();
         Snapshot {
             media: self.relays.counters().clone(),
             worker,

@@ -9,6 +9,7 @@ mod evil;
 mod failures;
 mod identity;
 mod ipsec;
+mod kernel_crypto;
 mod messages;
 mod mw;
 mod network;
@@ -528,6 +529,11 @@ pub const GUEST_CASES: &[GuestCase] = &[
         name: "ipsec-call",
         run: ipsec::call,
         check: |folder| ipsec::was_protected(folder, "ipsec-call"),
+    },
+    GuestCase {
+        name: "kernel-crypto",
+        run: kernel_crypto::conforms,
+        check: |_| Ok(()),
     },
 ];
 

@@ -27,6 +27,7 @@ impl Aes {
     }
 
     /// Encrypts or decrypts in place, beginning with this counter block.
+    #[inline]
     pub(super) fn counter_mode(&self, mut counter: [u8; 16], text: &mut [u8]) {
         let mut rest = [0; 16];
         let mut rest_used = 0;
@@ -84,6 +85,7 @@ impl HmacSha1 {
     }
 
     /// HMAC over `message` followed by `trailer`.
+    #[inline]
     pub(super) fn authenticate(&self, message: &[u8], trailer: &[u8; 4]) -> [u8; DIGEST] {
         let mut context = self.inner;
         // The outer message is always one block: the inner digest, and SHA-1's own padding.
