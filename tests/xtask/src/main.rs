@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo xtask` alone lists them. Each installs what it needs.
 
 mod conformance;
+mod image;
 mod lanes;
 mod newcomer;
 mod tally;
@@ -37,6 +38,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Soak { minutes } => verbs::soak(minutes),
         Verb::Fuzz { target, minutes } => verbs::fuzz(&target, minutes),
         Verb::Bundle => verbs::bundle(),
+        Verb::Image { flavour } => image::build(flavour).map(|_| ExitCode::SUCCESS),
         Verb::Conformance { switch_off: None } => conformance::write(),
         Verb::Conformance {
             switch_off: Some(word),
@@ -97,6 +99,12 @@ enum Verb {
     },
     /// Bundle the softphone page from its locked packages.
     Bundle,
+    /// Make the box's image for QEMU, and a signed update of it.
+    Image {
+        /// For customers, or for the tests.
+        #[arg(long, value_enum, default_value_t = image::Flavour::Production)]
+        flavour: image::Flavour,
+    },
     /// Write the page of clauses that the tests show.
     Conformance {
         /// Instead, take behaviours out of a copy of the tree, one after the other, and want

@@ -146,7 +146,7 @@ fn wheel((program, version): (&str, &str)) -> anyhow::Result<PathBuf> {
 }
 
 /// Where tools are kept between runs.
-fn cache() -> anyhow::Result<PathBuf> {
+pub(crate) fn cache() -> anyhow::Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
@@ -173,7 +173,7 @@ fn apt() -> Command {
     apt
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     workspace::command("id")
         .arg("-u")
         .output()
@@ -186,12 +186,12 @@ fn relative(folder: &Path) -> &Path {
 
 /// While it lives, packages that are installed start no service: we want the programs, and start
 /// them ourselves with our own configuration.
-struct NoServices {
+pub(crate) struct NoServices {
     ours: bool,
 }
 
 impl NoServices {
-    fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start() -> anyhow::Result<Self> {
         use std::os::unix::fs::PermissionsExt;
         let policy = Path::new(POLICY);
         if policy.exists() {
