@@ -32,13 +32,32 @@ pub(crate) struct Arguments {
     log: String,
 }
 
+/// What `gatehouse core` takes.
+#[derive(clap::Args)]
+pub(crate) struct CoreArguments {
+    /// Address and port of SIP, over UDP and TCP.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5060")]
+    listen: SocketAddr,
+}
+
+/// Runs the lab core alone, in the foreground, for a gateway elsewhere.
+pub(crate) fn run_core(arguments: &CoreArguments) -> anyhow::Result<()> {
+    let core = start_core(arguments.listen).context("lab core")?;
+    println!("The lab core is up at {}, domain {}.\n", core.sip, core.domain);
+    print_users(&core.users);
+    println!("\nCtrl-C ends it.");
+    loop {
+        std::thread::park();
+    }
+}
+
 /// Runs the gateway on the lab core, in the foreground.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     if !arguments.web_root.join("index.html").is_file() {
         let folder = arguments.web_root.display();
         bail!("no page in {folder}: `cargo xtask demo` bundles it");
     }
-    let core = start_core().context("lab core")?;
+    let core = start_core((LOCAL, 0).into()).context("lab core")?;
     let config = config(&arguments, &core)?;
     let page = Page {
         settings: page_settings(&core.users),
@@ -60,7 +79,7 @@ struct Core {
 }
 
 /// Plays the core on a thread of its own, as a peer of the gateway and no part of it.
-fn start_core() -> anyhow::Result<Core> {
+fn start_core(at: SocketAddr) -> anyhow::Result<Core> {
     let (report, reported) = mpsc::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -70,7 +89,7 @@ fn start_core() -> anyhow::Result<Core> {
         .spawn(move || {
             runtime.block_on(async {
                 let rng = ChaCha20Rng::from_seed(fresh_seed());
-                let core = match LabCore::bind(LOCAL, CALLS, rng).await {
+                let core = match LabCore::bind(at, CALLS, rng).await {
                     Ok(core) => core,
                     Err(error) => {
                         let _ = report.send(Err(error));
@@ -212,6 +231,12 @@ fn greet(started: &Started, users: &[User]) {
     if network.is_empty() {
         println!("  phone     none: this machine has no address in a network");
     }
+    print_users(users);
+    println!("\nCtrl-C ends it.");
+}
+
+/// Who may sign in, and what there is to dial.
+fn print_users(users: &[User]) {
     for user in users {
         println!("  sign in   {} / {}", user.name, user.password);
     }
@@ -222,7 +247,6 @@ fn greet(started: &Started, users: &[User]) {
             service.description()
         );
     }
-    println!("\nCtrl-C ends it.");
 }
 
 /// All but the page and its media stays on this machine.

@@ -51,10 +51,11 @@ enum Arrival {
 }
 
 impl LabCore {
-    /// Binds SIP and as many pairs of media ports as there may be calls at a time;
-    /// every port is one that is free.
-    pub(crate) async fn bind(address: IpAddr, calls: usize, rng: ChaCha20Rng) -> io::Result<Self> {
-        let (udp, tcp) = sip_sockets(address).await?;
+    /// Binds SIP, at any free port if it is zero, and as many pairs of media ports as there may
+    /// be calls at a time; those are always free ones.
+    pub(crate) async fn bind(at: SocketAddr, calls: usize, rng: ChaCha20Rng) -> io::Result<Self> {
+        let address = at.ip();
+        let (udp, tcp) = sip_sockets(at).await?;
         let sip = udp.local_addr()?;
         let mut media = HashMap::new();
         let mut rtcp = Vec::new();
@@ -298,11 +299,11 @@ async fn write(mut writer: OwnedWriteHalf, mut queued: mpsc::Receiver<Bytes>) {
     }
 }
 
-/// UDP and TCP on the same free port.
-async fn sip_sockets(address: IpAddr) -> io::Result<(UdpSocket, TcpListener)> {
+/// UDP and TCP on the same port.
+async fn sip_sockets(at: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..ATTEMPTS {
-        let tcp = TcpListener::bind((address, 0)).await?;
+        let tcp = TcpListener::bind(at).await?;
         match UdpSocket::bind(tcp.local_addr()?).await {
             Ok(udp) => return Ok((udp, tcp)),
             Err(error) => last = error,
@@ -361,7 +362,7 @@ mod tests {
     #[tokio::test]
     async fn a_register_is_challenged_over_udp_and_tcp() {
         let address = IpAddr::from([127, 0, 0, 1]);
-        let core = LabCore::bind(address, 2, ChaCha20Rng::seed_from_u64(1))
+        let core = LabCore::bind((address, 0).into(), 2, ChaCha20Rng::seed_from_u64(1))
             .await
             .unwrap();
         let sip = core.sip();

@@ -81,6 +81,9 @@ enum Verb {
     /// Runs the gateway on an embedded IMS core with a page to try it.
     #[cfg(feature = "lab")]
     Demo(demo::Arguments),
+    /// Runs the embedded IMS core alone, for a gateway on another machine.
+    #[cfg(feature = "lab")]
+    Core(demo::CoreArguments),
 }
 
 fn main() -> ExitCode {
@@ -103,6 +106,8 @@ fn main() -> ExitCode {
         Verb::Panel(arguments) => panel::run(arguments),
         #[cfg(feature = "lab")]
         Verb::Demo(arguments) => demo::run(arguments),
+        #[cfg(feature = "lab")]
+        Verb::Core(arguments) => demo::run_core(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

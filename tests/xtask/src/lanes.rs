@@ -32,6 +32,8 @@ pub(crate) enum Lane {
     Ims,
     /// The demo as a newcomer sees it, driven by a scripted browser.
     Demo,
+    /// The box's image, booted in emulation.
+    Image,
 }
 
 impl Lane {
@@ -84,6 +86,7 @@ impl Lane {
                 Ok(tally)
             }
             Lane::Demo => newcomer::check(),
+            Lane::Image => counted(&mut verbs::hwtest()?),
         }
     }
 }

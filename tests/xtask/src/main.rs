@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo xtask` alone lists them. Each installs what it needs.
 
 mod conformance;
+mod emulate;
 mod image;
 mod lanes;
 mod newcomer;
@@ -38,6 +39,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Soak { minutes } => verbs::soak(minutes),
         Verb::Fuzz { target, minutes } => verbs::fuzz(&target, minutes),
         Verb::Bundle => verbs::bundle(),
+        Verb::Emulate { flavour, fresh } => emulate::run(flavour, fresh),
         Verb::Image { flavour } => image::build(flavour).map(|_| ExitCode::SUCCESS),
         Verb::Conformance { switch_off: None } => conformance::write(),
         Verb::Conformance {
@@ -99,6 +101,15 @@ enum Verb {
     },
     /// Bundle the softphone page from its locked packages.
     Bundle,
+    /// Switch on the box in emulation, with an IMS core behind it, and open its page to this machine.
+    Emulate {
+        /// For customers, or for the tests.
+        #[arg(long, value_enum, default_value_t = image::Flavour::Production)]
+        flavour: image::Flavour,
+        /// Forget what the box has kept.
+        #[arg(long)]
+        fresh: bool,
+    },
     /// Make the box's image for QEMU, and a signed update of it.
     Image {
         /// For customers, or for the tests.

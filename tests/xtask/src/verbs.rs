@@ -6,6 +6,9 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 use clap::ValueEnum;
 
+use hwtest::network;
+
+use crate::image::{self, Flavour};
 use crate::workspace::Extent;
 use crate::{tools, workspace};
 
@@ -105,6 +108,35 @@ fn load() -> anyhow::Result<Command> {
     let gatehouse = workspace::build("gatehouse", Extent::Whole)?;
     let mut command = workspace::command(workspace::build("load", Extent::Whole)?);
     command.arg("--gatehouse").arg(gatehouse);
+    Ok(command)
+}
+
+/// The tests against the booted image, with everything they need in place.
+pub(crate) fn hwtest() -> anyhow::Result<Command> {
+    tools::debian(&["chromium"])?;
+    let browser = workspace::root().join("tests/interop/browser");
+    tools::npm(&browser)?;
+    let image = image::build(Flavour::Test)?;
+    let gatehouse = workspace::build("gatehouse", Extent::Whole)?;
+    let work = workspace::target_folder().join("hwtest");
+    let mut command = workspace::command(workspace::build("hwtest", Extent::Whole)?);
+    command
+        .arg("--image")
+        .arg(image.folder)
+        .arg("--work")
+        .arg(&work)
+        .arg("--core")
+        .arg(format!(
+            "{} core --listen {}:5060",
+            gatehouse.display(),
+            network::CORE
+        ))
+        .arg("--browser")
+        .arg(format!(
+            "node {}/box.mjs {}",
+            browser.display(),
+            work.display()
+        ));
     Ok(command)
 }
 

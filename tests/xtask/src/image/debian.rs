@@ -177,6 +177,7 @@ impl Archive {
             "APT::Architecture=arm64",
             "APT::Architectures::=arm64",
             "APT::Sandbox::User=root",
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
         ] {
             options.extend(["-o".to_owned(), option.to_owned()]);
         }
