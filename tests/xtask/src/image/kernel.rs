@@ -66,10 +66,7 @@ pub(super) struct Kernel {
 impl Kernel {
     /// Downloads and unpacks them, unless that is done already.
     pub(super) fn ready() -> anyhow::Result<Self> {
-        let cached = Cached::at(
-            "kernel",
-            &[include_bytes!("kernel.rs"), include_bytes!("debian.rs")],
-        )?;
+        let cached = Cached::at("kernel", &[include_bytes!("kernel.rs")])?;
         let folder = cached.make(|folder| {
             println!("downloading the kernel and the boot loader");
             let archive = Archive::of_box()?;
@@ -118,18 +115,18 @@ impl Kernel {
 
 /// Copies the modules that are wanted, and those they need.
 fn pick_modules(unpacked: &Path, release: &str, folder: &Path) -> anyhow::Result<()> {
-    let tree = folder.join("unpacked");
+    // Both look below `lib/modules`.
     workspace::run(
         workspace::command("depmod")
             .arg("-b")
-            .arg(unpacked.parent().unwrap_or(&tree))
+            .arg(unpacked)
             .arg(release),
     )?;
     let early = folder.join("early");
     fs::create_dir_all(&early).context("no folder for modules")?;
     let mut order = String::new();
     let mut seen = BTreeSet::new();
-    for path in needed(&tree, release, EARLY)? {
+    for path in needed(unpacked, release, EARLY)? {
         let name = path
             .file_stem()
             .context("a module without a name")?
@@ -149,7 +146,7 @@ fn pick_modules(unpacked: &Path, release: &str, folder: &Path) -> anyhow::Result
     let modules = unpacked.join("lib/modules").join(release);
     let target = folder.join("late/lib/modules").join(release);
     let all: Vec<&str> = EARLY.iter().chain(LATE).copied().collect();
-    for path in needed(&tree, release, &all)? {
+    for path in needed(unpacked, release, &all)? {
         let place = target.join(
             path.strip_prefix(&modules)
                 .context("a module of elsewhere")?,
