@@ -27,6 +27,7 @@ const TAKEN: &[&str] = &[
 
 /// The words of the shell script `init`.
 const APPLETS: &[&str] = &[
+    "chmod",
     "chroot",
     "cat",
     "dd",

@@ -23,6 +23,7 @@ const EARLY: &[&str] = &[
 
 /// What the box may load later.
 const LATE: &[&str] = &[
+    "autofs4",
     "virtio_net",
     "virtio-rng",
     "i6300esb",
