@@ -55,7 +55,8 @@ pub fn boots_and_is_what_it_should_be(target: &mut dyn Target, report: &mut Repo
 
 fn root(target: &mut dyn Target) -> anyhow::Result<String> {
     let mounted = run(target, "findmnt --noheadings --output SOURCE,OPTIONS /")?;
-    if !mounted.contains("/dev/mapper/root") || !mounted.contains("ro,") {
+    let device_mapper = mounted.starts_with("/dev/mapper/root") || mounted.starts_with("/dev/dm-0");
+    if !device_mapper || !mounted.contains(" ro,") {
         bail!("the root is {mounted}");
     }
     let status = run(target, "dmsetup status root")?;
