@@ -4,6 +4,7 @@
 //! [`target::Target`] is what a case sees, [`qemu`] the first of them: the same cases are for a rack
 //! with real boards, whose power switch, serial line and camera would be another file beside it.
 
+pub mod boot_variables;
 pub mod cases;
 pub mod console;
 pub mod lamps;

@@ -54,16 +54,19 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     copy_disk(&arguments.image.join("disk.img"), &disk)?;
     let _core = Core::start(&arguments.core, &arguments.work.join("core.log"))?;
     let mut target = Qemu::new(Machine {
-        disk,
+        disk: disk.clone(),
         stick: None,
         boot_loader: arguments.image.join("u-boot.bin"),
         folder: arguments.work.clone(),
         cable: network::CABLE.to_owned(),
     });
     let mut report = Report::default();
+    cases::cuts::torn_variables(&mut target, &disk, &mut report);
+    copy_disk(&arguments.image.join("disk.img"), &disk)?;
     cases::boot::boots_and_is_what_it_should_be(&mut target, &mut report);
     if report.failed == 0 {
         cases::call::browser_calls(&target, &words(&arguments.browser), &mut report);
+        cases::reset::factory_reset(&mut target, &mut report);
     }
     target.power_off()?;
     Ok(report)

@@ -43,7 +43,10 @@ pub(crate) struct CoreArguments {
 /// Runs the lab core alone, in the foreground, for a gateway elsewhere.
 pub(crate) fn run_core(arguments: &CoreArguments) -> anyhow::Result<()> {
     let core = start_core(arguments.listen).context("lab core")?;
-    println!("The lab core is up at {}, domain {}.\n", core.sip, core.domain);
+    println!(
+        "The lab core is up at {}, domain {}.\n",
+        core.sip, core.domain
+    );
     print_users(&core.users);
     println!("\nCtrl-C ends it.");
     loop {

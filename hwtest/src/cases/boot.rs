@@ -45,6 +45,14 @@ pub fn boots_and_is_what_it_should_be(target: &mut dyn Target, report: &mut Repo
     report.check("no process of ours is root's", || users(target));
     report.check("nobody can log in", || logins(target));
     report.check("each unit of ours is locked up", || exposure(target));
+    report.check("the lamps are driven", || {
+        let changes = target.lamps()?;
+        let lit = changes.iter().filter(|change| change.on).count();
+        if lit == 0 {
+            bail!("none has been lit");
+        }
+        Ok(format!("{lit} times one was lit"))
+    });
     report.check("memory in use", || memory(target));
     report.check("how long each part of the start took", || {
         Ok(run(target, "systemd-analyze time | head -n1")?

@@ -2,7 +2,9 @@
 
 pub mod boot;
 pub mod call;
+pub mod cuts;
 mod ports;
+pub mod reset;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

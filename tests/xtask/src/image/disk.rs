@@ -7,8 +7,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use hwtest::boot_variables;
 
-use super::boot_variables;
 use super::partitions::{self, Partition};
 use crate::workspace;
 

@@ -2,7 +2,6 @@
 //! files that the Yocto recipes install, and a signed update of it.
 
 mod base;
-mod boot_variables;
 mod bundle;
 mod cache;
 mod cross;

@@ -2,13 +2,17 @@
 //! of U-Boot's redundant environment, `fw_env.config` says where.
 
 /// Bytes of one copy.
-pub(super) const SIZE: usize = 0x4000;
+pub const SIZE: usize = 0x4000;
 
 /// Where the copies begin.
-pub(super) const COPIES: [usize; 2] = [0, 0x10000];
+pub const COPIES: [usize; 2] = [0, 0x10000];
+
+/// Where the partition begins on the disk.
+pub const PARTITION: u64 = 1 << 20;
 
 /// One copy: the checksum of the data, a count that tells the later of two, the data.
-pub(super) fn copy(count: u8, variables: &[(&str, &str)]) -> Vec<u8> {
+#[must_use]
+pub fn copy(count: u8, variables: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Vec::with_capacity(SIZE);
     for (name, value) in variables {
         data.extend_from_slice(format!("{name}={value}\0").as_bytes());
