@@ -4,6 +4,11 @@ setenv gatehouse_part 3
 if test "${gatehouse_slot}" = B; then setenv gatehouse_part 4; fi
 echo "Gatehouse: starting slot ${gatehouse_slot} (${gatehouse_args})"
 setenv bootargs "console=${gatehouse_console} ${gatehouse_args} ro panic=10 oops=panic loglevel=4 systemd.show_status=no"
+# Boards keep their device tree in the slot; QEMU hands one over.
+if test -n "${gatehouse_tree}"; then
+    setenv fdt_addr ${fdt_addr_r}
+    ext4load ${gatehouse_disk}:${gatehouse_part} ${fdt_addr} ${gatehouse_tree}
+fi
 if ext4load ${gatehouse_disk}:${gatehouse_part} ${kernel_addr_r} /boot/Image; then
     if ext4load ${gatehouse_disk}:${gatehouse_part} ${ramdisk_addr_r} /boot/initrd; then
         booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdt_addr}

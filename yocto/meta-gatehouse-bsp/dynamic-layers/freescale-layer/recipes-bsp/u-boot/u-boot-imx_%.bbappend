@@ -1,0 +1,1 @@
+require recipes-bsp/u-boot/gatehouse-u-boot.inc

@@ -1,0 +1,1 @@
+# A board: its U-Boot keeps the variables on the partition ubootenv itself, twice, and has read them.

@@ -1,0 +1,30 @@
+SUMMARY = "Everything on a Gatehouse box"
+
+inherit packagegroup
+
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+# e2fsprogs: the initrd makes the data partition anew. The kernel lies in the slot.
+RDEPENDS:${PN} = " \
+    base-files \
+    base-passwd \
+    dbus \
+    e2fsprogs-e2fsck \
+    e2fsprogs-mke2fs \
+    gatehouse \
+    gatehouse-boot \
+    gatehouse-rauc-conf \
+    gatehouse-system \
+    gatehouse-web \
+    iproute2 \
+    kernel-image \
+    kernel-modules \
+    libubootenv-bin \
+    netbase \
+    rauc \
+    rauc-service \
+    systemd \
+    util-linux-mount \
+    ${VIRTUAL-RUNTIME_base-utils} \
+    ${MACHINE_ESSENTIAL_EXTRA_RDEPENDS} \
+"

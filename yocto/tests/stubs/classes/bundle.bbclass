@@ -1,0 +1,2 @@
+# Stand-in.
+BUNDLE_ARGS ??= ""

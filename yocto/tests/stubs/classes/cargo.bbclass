@@ -1,0 +1,5 @@
+# Stand-in.
+cargo_do_install() {
+    :
+}
+EXPORT_FUNCTIONS do_install

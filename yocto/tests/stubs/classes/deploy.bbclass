@@ -1,0 +1,4 @@
+# Stand-in.
+do_deploy() {
+    :
+}
