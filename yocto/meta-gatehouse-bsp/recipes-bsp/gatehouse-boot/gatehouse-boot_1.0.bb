@@ -5,15 +5,16 @@ LICENSE = "MIT | Apache-2.0"
 LIC_FILES_CHKSUM = "file://${GATEHOUSE_TREE}/LICENSE-MIT;md5=2566c67bb0f24be29e6e9b22367c2f8e \
                     file://${GATEHOUSE_TREE}/LICENSE-APACHE;md5=22a53954e4e0ec258dfce4391e905dac"
 
-inherit gatehouse_files deploy
-
 DEPENDS = "u-boot-tools-native"
-INHIBIT_DEFAULT_DEPS = "1"
-PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 SRC_URI = "${@' '.join('file://' + part for part in d.getVar('GATEHOUSE_BOOT_SCRIPT').split())}"
 
-RPROVIDES:${PN} = "u-boot-default-env"
+inherit gatehouse_files deploy
+
+B = "${WORKDIR}/build"
+
+INHIBIT_DEFAULT_DEPS = "1"
+PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 do_configure[noexec] = "1"
 
@@ -36,10 +37,11 @@ do_compile() {
     dd if=${B}/ubootenv.copy of=${B}/ubootenv.img bs=$(printf %d ${GATEHOUSE_ENV_SECOND}) seek=1
 }
 
+do_compile[cleandirs] = "${B}"
+
 do_deploy() {
     install -m 0644 ${B}/boot.scr ${B}/ubootenv.img ${DEPLOYDIR}/
 }
 addtask deploy after do_compile before do_build
 
-B = "${WORKDIR}/build"
-do_compile[cleandirs] = "${B}"
+RPROVIDES:${PN} += "u-boot-default-env"

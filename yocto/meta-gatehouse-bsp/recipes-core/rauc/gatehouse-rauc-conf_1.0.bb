@@ -1,4 +1,5 @@
 SUMMARY = "What RAUC is told of the slots, and whose updates it takes"
+DESCRIPTION = "RAUC's system.conf for the two slots, and the certificates of those who may sign updates."
 SECTION = "base"
 LICENSE = "MIT | Apache-2.0"
 LIC_FILES_CHKSUM = "file://${GATEHOUSE_TREE}/LICENSE-MIT;md5=2566c67bb0f24be29e6e9b22367c2f8e \
@@ -8,8 +9,6 @@ inherit gatehouse_files
 
 INHIBIT_DEFAULT_DEPS = "1"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
-
-RPROVIDES:${PN} = "virtual-rauc-conf"
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
@@ -30,3 +29,4 @@ do_install() {
 do_install[file-checksums] += "${RAUC_KEYRING_FILE}:True"
 
 FILES:${PN} += "${datadir}/gatehouse/update-keyring.pem"
+RPROVIDES:${PN} += "virtual-rauc-conf"

@@ -1,4 +1,5 @@
 SUMMARY = "Signed update of a Gatehouse box"
+DESCRIPTION = "RAUC bundle (verity, adaptive) of the slot image, signed with a key that comes from outside."
 LICENSE = "MIT"
 
 inherit bundle

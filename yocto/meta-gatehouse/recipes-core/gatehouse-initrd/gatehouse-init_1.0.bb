@@ -17,5 +17,5 @@ do_install() {
     install -d ${D}/sysroot
 }
 
-FILES:${PN} = "/init /sysroot"
-RDEPENDS:${PN} = "busybox lvm2-dmsetup"
+FILES:${PN} += "/init /sysroot"
+RDEPENDS:${PN} = "busybox libdevmapper"

@@ -1,11 +1,14 @@
 SUMMARY = "Everything on a Gatehouse box"
+DESCRIPTION = "The program, its page, the system around them, the updater and what these need."
 
 inherit packagegroup
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 # e2fsprogs: the initrd makes the data partition anew. The kernel lies in the slot.
-RDEPENDS:${PN} = " \
+RDEPENDS:${PN} += "\
+    ${MACHINE_ESSENTIAL_EXTRA_RDEPENDS} \
+    ${VIRTUAL-RUNTIME_base-utils} \
     base-files \
     base-passwd \
     dbus \
@@ -25,6 +28,4 @@ RDEPENDS:${PN} = " \
     rauc-service \
     systemd \
     util-linux-mount \
-    ${VIRTUAL-RUNTIME_base-utils} \
-    ${MACHINE_ESSENTIAL_EXTRA_RDEPENDS} \
 "

@@ -43,4 +43,4 @@ do_install() {
     install -m 0644 ${B}/dist/* ${D}${datadir}/gatehouse/web/
 }
 
-FILES:${PN} = "${datadir}/gatehouse/web"
+FILES:${PN} += "${datadir}/gatehouse/web"
