@@ -115,3 +115,43 @@ def test_every_layer_says_whom_to_write_to_and_under_which_licence_it_is():
     for layer in recipes.LAYERS:
         for name in ("README.md", "SECURITY.md", "COPYING.MIT"):
             assert (layer / name).is_file(), layer / name
+
+
+def test_a_root_that_breaks_a_promise_is_no_image(emulated, tmp_path):
+    recipes.recipe(emulated, "gatehouse-image")
+    faults = bb.utils.get_context()["gatehouse_faults"]
+    good = {
+        "etc/passwd": "root:x:0:0::/root:/usr/sbin/nologin\n",
+        "etc/shadow": "root:*:1:::::\n",
+        "etc/rauc/system.conf": "bundle-formats=-plain\n",
+    }
+    for name in ("boot/Image", "boot/initrd", "etc/fw_env.config", "usr/bin/gatehouse"):
+        good[name] = ""
+    for name in ("update-keyring.pem", "web/index.html"):
+        good["usr/share/gatehouse/" + name] = ""
+    bad = {
+        "a login shell": {"etc/passwd": "root:x:0:0::/root:/bin/sh\n"},
+        "no password is needed: root": {"etc/shadow": "root::1:::::\n"},
+        "a way in: /usr/sbin/sshd": {"usr/sbin/sshd": ""},
+        "a private key: /etc/signer.key.pem": {"etc/signer.key.pem": ""},
+        "plain bundles are not refused": {"etc/rauc/system.conf": ""},
+        "is missing: /boot/Image": {"boot/Image": None},
+        "changes its user: /usr/bin/su": {"usr/bin/su": 0o4755},
+        "anybody may write: /etc/x": {"etc/x": 0o666},
+    }
+
+    def root(number, changes):
+        folder = tmp_path / str(number)
+        for name, content in (good | changes).items():
+            if content is None:
+                continue
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content if isinstance(content, str) else "")
+            path.chmod(content if isinstance(content, int) else 0o644)
+        return str(folder)
+
+    assert faults(root(0, {}), False) == []
+    for number, (fault, changes) in enumerate(bad.items(), 1):
+        found = faults(root(number, changes), False)
+        assert len(found) == 1 and found[0].startswith(fault), found

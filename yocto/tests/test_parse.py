@@ -88,8 +88,8 @@ def test_a_release_is_of_the_commit_that_is_named(tmp_path):
     d = recipes.configuration("gatehouse-qemuarm64", tmp_path)
     d.setVar("GATEHOUSE_REVISION", "0123456789" * 4)
     data = recipes.recipe(d, "gatehouse")
-    assert data.getVar("SRCREV_gatehouse") == "0123456789" * 4
-    assert ";nobranch=1;name=" in data.getVar("SRC_URI")
+    assert data.getVar("SRCREV") == "0123456789" * 4
+    assert ";nobranch=1;destsuffix=" in data.getVar("SRC_URI")
 
 
 def test_the_page_is_made_of_checked_archives_and_needs_to_be_told_where_they_are(emulated, tmp_path):

@@ -1,7 +1,7 @@
 # The root of a slot, and checks of it when it is finished: an image that breaks a promise of the
 # box is not built.
 
-inherit core-image gatehouse-slot
+inherit core-image gatehouse_slot
 
 IMAGE_FEATURES += "read-only-rootfs"
 IMAGE_LINGUAS = ""
@@ -27,15 +27,17 @@ gatehouse_boot_files() {
 
 # Packages of others have said their word on these; ours is the last one.
 gatehouse_last_word() {
-    ln -sfn /run/systemd/resolve/resolv.conf ${IMAGE_ROOTFS}/etc/resolv.conf
-    echo gatehouse > ${IMAGE_ROOTFS}/etc/hostname
-    : > ${IMAGE_ROOTFS}/etc/machine-id
-    : > ${IMAGE_ROOTFS}/etc/.updated
-    rm -f ${IMAGE_ROOTFS}/etc/fstab ${IMAGE_ROOTFS}/etc/motd ${IMAGE_ROOTFS}/etc/issue ${IMAGE_ROOTFS}/etc/issue.net
-    sed -i 's,:[^:]*$,:/usr/sbin/nologin,' ${IMAGE_ROOTFS}/etc/passwd
+    etc=${IMAGE_ROOTFS}${sysconfdir}
+    ln -sfn /run/systemd/resolve/resolv.conf $etc/resolv.conf
+    echo gatehouse > $etc/hostname
+    : > $etc/machine-id
+    : > $etc/.updated
+    rm -f $etc/fstab $etc/motd $etc/issue $etc/issue.net
+    sed -i 's,:[^:]*$,:${sbindir}/nologin,' $etc/passwd
     find ${IMAGE_ROOTFS} -xdev -type f -perm /6000 -exec chmod ug-s {} +
 }
 
+# nooelint: oelint.vars.pathhardcode.sbindir,oelint.vars.pathhardcode.sysconfdir - places in the finished root
 def gatehouse_faults(root, login_allowed):
     """What a finished root has that the box promises not to have."""
     import os
