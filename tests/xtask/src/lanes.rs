@@ -23,6 +23,8 @@ pub(crate) enum Lane {
     Conformance,
     /// The tests beside the code, and the whole gateway in virtual time.
     Unit,
+    /// The Yocto layers: parsed by BitBake's parser, and what they say agrees with everything else.
+    Yocto,
     /// A taste of every fuzz target, from the kept corpus.
     Fuzz,
     /// The gateway between real browsers and a real core.
@@ -78,6 +80,7 @@ impl Lane {
                 ]);
                 counted(&mut nextest)
             }
+            Lane::Yocto => counted(&mut verbs::yocto()?),
             Lane::Fuzz => counted(&mut verbs::fuzz_taste()?),
             Lane::Interop => counted(verbs::interop_command()?.args(["--lane", &self.name()])),
             Lane::Ims => {

@@ -117,6 +117,51 @@ pub(crate) fn node() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What runs the checks of the Yocto layers.
+const YOCTO: &[&str] = &[
+    "bash",
+    "cryptsetup-bin",
+    "e2fsprogs",
+    "git",
+    "systemd",
+    "u-boot-tools",
+];
+
+/// The Python that knows BitBake's parser, with the packages of the Yocto checks.
+pub(crate) fn bitbake_python() -> anyhow::Result<PathBuf> {
+    debian(YOCTO)?;
+    let list = workspace::root().join("yocto/tests/requirements.txt");
+    let wanted = fs::read(&list).context("no list of Python packages")?;
+    let folder = cache()?.join("tools/yocto");
+    let python = folder.join("bin/python3");
+    let stamp = folder.join("requirements.txt");
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) && python.exists() {
+        return Ok(python);
+    }
+    println!("installing BitBake's parser, kas and oelint-adv");
+    virtual_environment(&folder)?;
+    workspace::run(
+        workspace::command(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(&list),
+    )?;
+    fs::write(stamp, wanted).context("could not note which packages are installed")?;
+    Ok(python)
+}
+
+/// An empty place for Python packages.
+fn virtual_environment(folder: &Path) -> anyhow::Result<()> {
+    if !workspace::succeeds(workspace::command("python3").args(["-c", "import venv, ensurepip"])) {
+        debian(&["python3", "python3-venv"])?;
+    }
+    let _ = fs::remove_dir_all(folder);
+    workspace::run(
+        workspace::command("python3")
+            .args(["-m", "venv"])
+            .arg(folder),
+    )
+}
+
 /// A program from a pinned Python wheel, in a virtual environment of its own.
 fn wheel((program, version): (&str, &str)) -> anyhow::Result<PathBuf> {
     let folder = cache()?.join(format!("tools/{program}-{version}"));
@@ -125,15 +170,7 @@ fn wheel((program, version): (&str, &str)) -> anyhow::Result<PathBuf> {
         return Ok(binary);
     }
     println!("installing {program} {version}");
-    if !workspace::succeeds(workspace::command("python3").args(["-c", "import venv, ensurepip"])) {
-        debian(&["python3", "python3-venv"])?;
-    }
-    let _ = fs::remove_dir_all(&folder);
-    workspace::run(
-        workspace::command("python3")
-            .args(["-m", "venv"])
-            .arg(&folder),
-    )?;
+    virtual_environment(&folder)?;
     let package = format!("astral-dev-toolchain-{program}=={version}");
     workspace::run(
         workspace::command(folder.join("bin/python3"))

@@ -111,6 +111,22 @@ fn load() -> anyhow::Result<Command> {
     Ok(command)
 }
 
+/// The checks of the Yocto layers.
+pub(crate) fn yocto() -> anyhow::Result<Command> {
+    let mut command = workspace::command(tools::bitbake_python()?);
+    command
+        .args([
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "yocto/tests",
+        ])
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
 /// The tests against the booted image, with everything they need in place.
 pub(crate) fn hwtest() -> anyhow::Result<Command> {
     tools::debian(&["chromium"])?;
