@@ -18,7 +18,9 @@ def test_the_recipes_install_every_line_of_their_lists(machine):
             assert entry["path"] not in installed, f"two recipes install {entry['path']}"
             installed[entry["path"]] = entry
     listed = 0
-    for path in recipes.YOCTO.rglob("files.list"):
+    for path in recipes.YOCTO.rglob("files*.list"):
+        if not is_for(path, machine):
+            continue
         for line in path.read_text().splitlines():
             words = line.split("#")[0].split()
             if not words:
@@ -38,8 +40,21 @@ def test_the_recipes_install_every_line_of_their_lists(machine):
 def test_the_image_holds_every_list_that_the_qemu_image_holds(emulated):
     """`LISTS` and `TEST_LIST` of tests/xtask/src/image/root.rs."""
     rust = (ROOT / "tests/xtask/src/image/root.rs").read_text()
-    wanted = {str(path.relative_to(recipes.YOCTO)) for path in recipes.YOCTO.rglob("files.list")}
+    wanted = {str(path.relative_to(recipes.YOCTO)) for path in recipes.YOCTO.rglob("files*.list") if is_for(path, emulated)}
     assert {name for name in wanted if f'"{name}"' in rust} == wanted
+
+
+def is_for(path, d):
+    """Whether a machine has the list: files.list, or files-OVERRIDE.list."""
+    override = path.stem.removeprefix("files").removeprefix("-")
+    return not override or override in d.getVar("MACHINEOVERRIDES").split(":")
+
+
+def test_a_board_gets_the_shell_of_the_tests_on_its_serial_console(board):
+    entries = recipes.install(recipes.recipe(board, "hwtest-console"))
+    assert "/usr/lib/udev/rules.d/72-hwtest.rules" in [entry["path"] for entry in entries]
+    text = Path(board.expand("${TOPDIR}/work/hwtest-console/image/usr/lib/udev/rules.d/72-hwtest.rules")).read_text()
+    assert 'KERNEL=="ttymxc1"' in text
 
 
 def test_the_names_in_the_files_are_filled_in(machine):

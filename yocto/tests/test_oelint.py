@@ -10,6 +10,7 @@ import recipes
 # Rules that do not fit, each for a reason.
 SUPPRESSED = {
     "oelint.bbclass.underscores": "also read for .bbclass names with an underscore",
+    "oelint.func.specific": "the distribution's override is not its name",
     "oelint.file.underscores": "images and bundles have no version in their name",
     "oelint.task.docstrings": "comments say what a function is for",
     "oelint.task.noanonpython": "what comes from outside is checked while parsing, lists are read then",

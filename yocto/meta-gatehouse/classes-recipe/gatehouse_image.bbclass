@@ -32,6 +32,7 @@ gatehouse_last_word() {
     echo gatehouse > $etc/hostname
     : > $etc/machine-id
     : > $etc/.updated
+    rm -rf $etc/systemd/system/getty.target.wants
     rm -f $etc/fstab $etc/motd $etc/issue $etc/issue.net
     sed -i 's,:[^:]*$,:${sbindir}/nologin,' $etc/passwd
     find ${IMAGE_ROOTFS} -xdev -type f -perm /6000 -exec chmod ug-s {} +

@@ -17,6 +17,7 @@ const LISTS: &[&str] = &[
     "meta-gatehouse/recipes-core/gatehouse-system/files/files.list",
     "meta-gatehouse/recipes-gatehouse/gatehouse/files/files.list",
     "meta-gatehouse-bsp/recipes-bsp/gatehouse-boot/files/files.list",
+    "meta-gatehouse-bsp/recipes-bsp/gatehouse-boot/files/files-qemuarm64.list",
     "meta-gatehouse-bsp/recipes-core/rauc/files/files.list",
 ];
 

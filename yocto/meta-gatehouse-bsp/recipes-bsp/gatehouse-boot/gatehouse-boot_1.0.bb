@@ -11,6 +11,8 @@ SRC_URI = "${@' '.join('file://' + part for part in d.getVar('GATEHOUSE_BOOT_SCR
 
 inherit gatehouse_files deploy
 
+GATEHOUSE_LISTS:append:gatehouse-qemuarm64 = " files-qemuarm64.list"
+
 B = "${WORKDIR}/build"
 
 INHIBIT_DEFAULT_DEPS = "1"

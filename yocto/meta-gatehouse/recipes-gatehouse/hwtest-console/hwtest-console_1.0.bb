@@ -7,6 +7,12 @@ LIC_FILES_CHKSUM = "file://${GATEHOUSE_TREE}/LICENSE-MIT;md5=2566c67bb0f24be29e6
 
 inherit gatehouse_files
 
+# On a board the port is the serial console.
+GATEHOUSE_LISTS:append:gatehouse-board = " files-board.list"
+GATEHOUSE_TTY = "${@(d.getVar('GATEHOUSE_CONSOLE') or '').partition(',')[0]}"
+GATEHOUSE_NAMES += "GATEHOUSE_TTY"
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
 INHIBIT_DEFAULT_DEPS = "1"
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"

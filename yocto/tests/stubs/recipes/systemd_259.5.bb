@@ -1,0 +1,2 @@
+SUMMARY = "Stand-in"
+LICENSE = "MIT"
