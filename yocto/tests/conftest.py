@@ -7,6 +7,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import recipes  # noqa: E402
 
+# The tests of a finished image want one.
+collect_ignore = []
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slot", help="image of a slot")
+    parser.addoption("--flavour", default="production", help="production or test")
+
+
+def pytest_configure(config):
+    if not config.getoption("--slot"):
+        collect_ignore.append("image")
+
 
 @pytest.fixture(scope="session", params=recipes.MACHINES)
 def machine(request, tmp_path_factory):

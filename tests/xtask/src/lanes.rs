@@ -89,7 +89,11 @@ impl Lane {
                 Ok(tally)
             }
             Lane::Demo => newcomer::check(),
-            Lane::Image => counted(&mut verbs::hwtest()?),
+            Lane::Image => {
+                let mut tally = counted(&mut verbs::same_files()?)?;
+                tally += counted(&mut verbs::hwtest()?)?;
+                Ok(tally)
+            }
         }
     }
 }

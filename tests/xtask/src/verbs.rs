@@ -111,19 +111,29 @@ fn load() -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The checks of the Yocto layers.
+/// The checks of the Yocto layers, without those of a finished image.
 pub(crate) fn yocto() -> anyhow::Result<Command> {
+    let mut command = pytest()?;
+    command.arg("yocto/tests");
+    Ok(command)
+}
+
+/// The test runner with BitBake's parser at hand.
+fn pytest() -> anyhow::Result<Command> {
     let mut command = workspace::command(tools::bitbake_python()?);
     command
-        .args([
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "yocto/tests",
-        ])
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
         .env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+/// The comparison of the image's root with what the Yocto recipes install.
+pub(crate) fn same_files() -> anyhow::Result<Command> {
+    let image = image::build(Flavour::Test)?;
+    let mut command = pytest()?;
+    command
+        .args(["yocto/tests/image", "--flavour", "test", "--slot"])
+        .arg(image.folder.join("slot.img"));
     Ok(command)
 }
 
