@@ -7,11 +7,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import recipes  # noqa: E402
 
-# The tests of a finished image want one.
+# The tests of an image and of kernel settings want these.
 collect_ignore = []
 
 
 def pytest_addoption(parser):
+    parser.addoption("--kernel-settings", type=Path, help="folder with Debian's package linux-config")
     parser.addoption("--slot", help="image of a slot")
     parser.addoption("--flavour", default="production", help="production or test")
 
@@ -19,6 +20,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if not config.getoption("--slot"):
         collect_ignore.append("image")
+    if not config.getoption("--kernel-settings"):
+        collect_ignore.append("test_kernel.py")
 
 
 @pytest.fixture(scope="session", params=recipes.MACHINES)

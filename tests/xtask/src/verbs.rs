@@ -113,8 +113,11 @@ fn load() -> anyhow::Result<Command> {
 
 /// The checks of the Yocto layers, without those of a finished image.
 pub(crate) fn yocto() -> anyhow::Result<Command> {
+    let settings = image::kernel::settings()?;
     let mut command = pytest()?;
-    command.arg("yocto/tests");
+    command
+        .args(["yocto/tests", "--kernel-settings"])
+        .arg(settings);
     Ok(command)
 }
 

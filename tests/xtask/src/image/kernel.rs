@@ -58,6 +58,17 @@ const LATE: &[&str] = &[
     "nls_iso8859-1",
 ];
 
+/// The package with all settings of the box's kernel.
+const SETTINGS: &str = "linux-config-6.12";
+
+/// A folder with the settings of Debian's kernel, to compare ours with.
+pub(crate) fn settings() -> anyhow::Result<PathBuf> {
+    Cached::at("kernel-settings", &[SETTINGS.as_bytes()])?.make(|folder| {
+        println!("downloading the kernel's settings");
+        Archive::of_box()?.unpack(SETTINGS, folder)
+    })
+}
+
 /// Kernel and boot loader, ready to be used.
 #[derive(Clone, Debug)]
 pub(super) struct Kernel {

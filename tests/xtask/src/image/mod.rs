@@ -8,7 +8,7 @@ mod cross;
 mod debian;
 mod disk;
 mod initrd;
-mod kernel;
+pub(crate) mod kernel;
 mod manifest;
 mod partitions;
 mod root;
