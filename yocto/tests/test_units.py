@@ -10,8 +10,9 @@ import recipes
 
 UNITS = sorted(path for path in recipes.YOCTO.glob("meta-*/**/files/*") if path.suffix in (".service", ".mount", ".path", ".socket", ".timer"))
 
-# Those that run for as long as the box does, and so can be attacked.
-SERVICES = [path for path in UNITS if path.name.startswith("gatehouse") and "Type=notify" in path.read_text()]
+# Ours; those that run for as long as the box does.
+SERVICES = [path for path in UNITS if path.name.startswith("gatehouse") and path.suffix == ".service"]
+LASTING = [path for path in SERVICES if "Type=notify\n" in path.read_text()]
 
 # Settings of systemd 254 and later, which the systemd of Debian 12 does not know.
 NEWER = ("RestartSteps=", "RestartMaxDelaySec=")
@@ -72,10 +73,17 @@ def test_a_service_is_locked_up(unit, root):
     assert result.returncode == 0
 
 
-def test_every_service_is_watched_and_runs_as_a_user_of_its_own():
-    assert len(SERVICES) >= 2
-    users = set()
+def test_no_service_of_ours_is_root():
     for path in SERVICES:
+        text = path.read_text()
+        assert re.search(r"^(User=(?!root$)\w|DynamicUser=yes)", text, re.M), path.name
+        assert "Type=oneshot\n" in text or path in LASTING, path.name
+
+
+def test_every_lasting_service_is_watched_and_runs_as_a_user_of_its_own():
+    assert len(LASTING) >= 2
+    users = set()
+    for path in LASTING:
         text = path.read_text()
         [user] = re.findall(r"^User=(.+)$", text, re.M)
         assert user != "root" and user not in users, path.name
