@@ -151,6 +151,7 @@ def test_every_board_says_where_its_disk_its_console_and_its_device_tree_are(mac
     name = machine.getVar("MACHINE").removeprefix("gatehouse-")
     cfg = (recipes.YOCTO / f"meta-gatehouse-bsp/recipes-bsp/u-boot/files/gatehouse-{name}.cfg").read_text()
     assert f"CONFIG_SYS_MMC_ENV_DEV={number}\n" in cfg
+    assert f"CONFIG_ENV_MMC_DEVICE_INDEX={number}\n" in cfg
     assert f"load mmc {number}:2 " in cfg
     assert machine.getVar("GATEHOUSE_DTB").endswith(".dtb")
     assert re.fullmatch(r"tty\w+,115200", machine.getVar("GATEHOUSE_CONSOLE"))
