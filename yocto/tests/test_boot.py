@@ -114,7 +114,7 @@ def test_the_qemu_script_reads_and_writes_the_same_copies():
     assert f"setexpr env_second_block ${{env_first_block}} + {second // 512:#x}" in load
     assert load.count(f"{size // 512:#x}\n") == 2
     assert f"{size - 5:#x}" in load and f"{size - 5:#x}" in save
-    rust = (IMAGE / "boot_variables.rs").read_text()
+    rust = (recipes.YOCTO.parent / "hwtest/src/boot_variables.rs").read_text()
     assert f"SIZE: usize = {size:#x}" in rust
     assert f"COPIES: [usize; 2] = [{first}, {second:#x}]" in rust
 

@@ -92,12 +92,17 @@ def test_users_have_the_numbers_of_sysusers_in_the_recipes_and_in_the_tables(emu
                 assert tables["group"][words[1]][0] == words[2], line
                 seen += 1
             elif words[:1] == ["u"]:
-                assert tables["passwd"][words[1]] == words[2].split(":"), line
+                user, _, group = words[2].partition(":")
+                assert tables["passwd"][words[1]] == [user, group or user], line
+                assert group or tables["group"][words[1]][0] == user, line
                 seen += 1
     assert seen >= 5
     data = recipes.recipe(emulated, "gatehouse")
     assert "--uid 411 --gid 410 --comment 'Gatehouse media' gatehouse-media" in data.getVar("USERADD_PARAM:gatehouse")
-    assert data.getVar("GROUPADD_PARAM:gatehouse").startswith("--system --gid 410 gatehouse")
+    assert data.getVar("GROUPADD_PARAM:gatehouse").startswith("--system --gid 410 gatehouse;")
+    for parameters in data.getVar("USERADD_PARAM:gatehouse").split("; "):
+        group = parameters.split("--gid ")[1].split()[0]
+        assert f"--gid {group} " in data.getVar("GROUPADD_PARAM:gatehouse"), parameters
 
 
 def test_the_exported_list_is_of_the_emulated_machine_and_has_the_checksums():

@@ -71,6 +71,8 @@ def gatehouse_accounts(d, entries):
                     groups.append("--system --gid %s %s" % (number, name))
                 elif kind == "u":
                     user, _, group = number.partition(":")
+                    if not group:
+                        groups.append("--system --gid %s %s" % (user, name))  # Of its name, as sysusers has it.
                     users.append("--system --no-create-home --home-dir %s --shell %s --uid %s --gid %s --comment '%s' %s"
                                  % (fields[4], fields[5], user, group or user, fields[3], name))
                 elif kind == "m":
