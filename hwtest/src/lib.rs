@@ -12,3 +12,4 @@ pub mod network;
 pub mod qemu;
 pub mod shell;
 pub mod target;
+pub mod waveform;
