@@ -11,12 +11,12 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// The box.
-pub const BOX: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// The box, in a network set aside for benches (RFC 2544), which no machine's own is likely to be.
+pub const BOX: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 2);
 /// The IMS core, and the tests themselves.
-pub const CORE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub const CORE: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 1);
 /// The machine that all this runs on, where it is let in.
-pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
+pub const HOST: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 3);
 /// The socket that the box's cable is plugged into.
 pub const CABLE: &str = "box";
 /// The interface by which the machine reaches the box, where it is let in.
@@ -79,6 +79,15 @@ pub fn set_up() -> anyhow::Result<()> {
 /// If the system refuses an interface, or the machine has one of that name.
 pub fn let_in() -> anyhow::Result<()> {
     let outside = format!("/proc/self/fd/{OUTSIDE}");
+    let way = Command::new("nsenter")
+        .arg(format!("--net={outside}"))
+        .args(["ip", "route", "show", "to", "root", &format!("{HOST}/24")])
+        .output()
+        .context("could not start nsenter")?;
+    if !way.stdout.is_empty() {
+        let way = String::from_utf8_lossy(&way.stdout).into_owned();
+        bail!("this machine has another network where the box's would be: {way}");
+    }
     ip(&format!(
         "link add uplink type veth peer name {HOST_INTERFACE} netns {outside}"
     ))?;
