@@ -94,15 +94,15 @@ pub(super) fn install() -> anyhow::Result<()> {
 /// Programs of the box's processor run on this one, by QEMU.
 pub(super) fn run_foreign_programs() -> anyhow::Result<()> {
     let folder = Path::new("/proc/sys/fs/binfmt_misc");
-    if folder.join("qemu-aarch64").exists() {
-        return Ok(());
-    }
     if !folder.join("register").exists() {
         workspace::run(
             workspace::command("mount")
                 .args(["-t", "binfmt_misc", "none"])
                 .arg(folder),
         )?;
+    }
+    if folder.join("qemu-aarch64").exists() {
+        return Ok(());
     }
     let rule = fs::read("/usr/lib/binfmt.d/qemu-aarch64.conf")
         .context("qemu-user-static brought no rule for binfmt")?;
